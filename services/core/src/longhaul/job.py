@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -25,7 +25,15 @@ class Job:
     """The running job, as its task sees it. Its methods may be called from any thread."""
 
     def __init__(
-        self, *, id: UUID, task: str, attempt: int, epoch: int, checkpointed: JsonValue, line: Line, tenant: str = "default"
+        self,
+        *,
+        id: UUID,
+        task: str,
+        attempt: int,
+        epoch: int,
+        checkpointed: JsonValue,
+        line: Line,
+        tenant: str = "default",
     ) -> None:
         self.id = id
         self.task = task

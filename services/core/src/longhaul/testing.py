@@ -46,7 +46,11 @@ class RecordingLine:
 
 
 def recording_job(
-    *, line: RecordingLine | None = None, checkpointed: JsonValue = None, id: UUID | None = None, task: str = "test.task"
+    *,
+    line: RecordingLine | None = None,
+    checkpointed: JsonValue = None,
+    id: UUID | None = None,
+    task: str = "test.task",
 ) -> tuple[Job, RecordingLine]:
     """A job to call a task with, and the line that records what it does."""
     line = line or RecordingLine()

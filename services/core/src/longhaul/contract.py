@@ -1,0 +1,221 @@
+"""The API's contract, v1: what goes over the wire. The API documents itself with these models, the client parses them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from longhaul.states import Ending, State
+from longhaul.task import NAME_PATTERN
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SubmitRequest(_Strict):
+    """A job to run."""
+
+    task: Name = Field(description="A task that a worker published: see GET /v1/tasks.")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="Must fit the task's JSON Schema.")
+    queue: Name | None = Field(default=None, description="Another queue than the task's own.")
+    priority: int = Field(default=0, ge=-9, le=9, description="One step is worth five minutes of waiting.")
+    run_after: datetime | None = Field(default=None, description="Not before this time.")
+    timeout: float | None = Field(
+        default=None,
+        gt=0,
+        le=30 * 24 * 3600,
+        description="Hard limit of one attempt in seconds, instead of the task's.",
+    )
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Kept with the job, never looked into.")
+
+
+class BatchItem(SubmitRequest):
+    """A job of a batch, with its own idempotency key."""
+
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class BatchRequest(_Strict):
+    """Jobs to run, answered one by one."""
+
+    jobs: list[BatchItem] = Field(min_length=1, max_length=1000)
+
+
+class ProblemView(BaseModel):
+    """An error (RFC 9457, application/problem+json). `code` is stable; `detail` says what to do next."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str | None = None
+
+
+class ProgressView(BaseModel):
+    """How far a job is."""
+
+    fraction: float = Field(ge=0, le=1)
+    message: str
+
+
+class ErrorView(BaseModel):
+    """Why an attempt ended as it did."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+
+
+class JobView(BaseModel):
+    """A job as it stands."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    state: State
+    progress: ProgressView
+    attempt: int = Field(description="The number of the newest attempt: its epoch, and so its fencing token.")
+    retries: int
+    retries_max: int
+    interruptions: int
+    cancel_requested: bool
+    timeout_seconds: float
+    params: JsonValue
+    metadata: JsonValue
+    error: ErrorView | None
+    resolution: Literal["replayed", "discarded"] | None
+    origin_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    run_after: datetime
+    started_at: datetime | None
+    checkpointed_at: datetime | None
+    finished_at: datetime | None
+    last_event_id: int
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first. `next` is the cursor of the next page, null on the last."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+class BatchAnswer(BaseModel):
+    """What became of one item: a job, or the error that one request would have been answered with."""
+
+    status: int = Field(description="202 accepted, 200 was there before, else the error's status.")
+    job: JobView | None = None
+    error: ProblemView | None = None
+
+
+class BatchAnswers(BaseModel):
+    """Answers in the order of the items."""
+
+    jobs: list[BatchAnswer]
+
+
+class ResultView(BaseModel):
+    """What a job returned."""
+
+    id: UUID
+    result: JsonValue
+
+
+class EventView(BaseModel):
+    """Something that happened to a job. Ids count from 1 without gaps."""
+
+    job_id: UUID
+    id: int
+    type: str
+    at: datetime
+    attempt: int
+    data: dict[str, Any]
+
+
+class AttemptView(BaseModel):
+    """One attempt at a job."""
+
+    attempt: int
+    worker: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    ending: Ending | None
+    error: ErrorView | None
+    evidence: dict[str, Any] | None
+
+
+class TaskView(BaseModel):
+    """A task that a worker published."""
+
+    name: str
+    description: str
+    queue: str
+    version: str
+    retries: int
+    timeout_seconds: float
+    soft_timeout_seconds: float | None
+    interruptible: bool
+    concurrency: int | None
+    params_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+
+
+class QueueView(BaseModel):
+    """How a queue is."""
+
+    name: str
+    paused: bool
+    max_running: int | None
+    waiting: int = Field(description="Due jobs that no attempt runs.")
+    delayed: int = Field(description="Jobs that are not due yet.")
+    running: int
+    oldest_wait_seconds: float
+    workers_online: int
+    slots: int
+    slots_free: int
+    threshold: int
+    healthy: bool
+    problems: list[str]
+
+
+class WorkerView(BaseModel):
+    """A worker pod."""
+
+    id: UUID
+    name: str
+    pool: str
+    queues: list[str]
+    slots: int
+    running: int
+    version: str
+    draining: bool
+    online: bool
+    started_at: datetime
+    seen_at: datetime
+
+
+class BulkRequest(_Strict):
+    """Jobs to act on: by id, or all that a filter finds."""
+
+    ids: list[UUID] | None = Field(default=None, min_length=1, max_length=1000)
+    task: Name | None = None
+    queue: Name | None = None
+
+
+class BulkAnswer(BaseModel):
+    """What became of a bulk action: ids of the jobs it made or changed, and those it did not apply to."""
+
+    done: list[UUID]
+    skipped: list[UUID]

@@ -1,0 +1,63 @@
+"""The catalogue: the tasks that workers published. The API validates and limits by it; it holds no task code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from longhaul.ledger import queues as ledger_queues
+from longhaul.ledger.connection import Connection, dumps
+from longhaul.task import TaskSpec
+
+_log = structlog.get_logger(__name__)
+
+# Keeps: the newest registration wins. The old spec comes back, so that a change can be told.
+_PUBLISH = """
+WITH before AS (SELECT name, spec FROM tasks WHERE name = %(name)s FOR UPDATE)
+INSERT INTO tasks (name, queue, version, concurrency, spec, registered_by)
+VALUES (%(name)s, %(queue)s, %(version)s, %(concurrency)s, %(spec)s, %(registered_by)s)
+ON CONFLICT (name) DO UPDATE SET queue = excluded.queue, version = excluded.version,
+    concurrency = excluded.concurrency, spec = excluded.spec, registered_by = excluded.registered_by, registered_at = now()
+RETURNING (SELECT spec FROM before) AS spec_before
+"""
+
+
+async def publish(connection: Connection, specs: Iterable[TaskSpec], *, registered_by: str) -> None:
+    """Publish tasks. Where another spec stood under a name, the newer wins, and the change is logged."""
+    async with connection.transaction():
+        # In the order of names, so that two workers that start together never wait for each other in a circle.
+        for spec in sorted(specs, key=lambda one: one.name):
+            cursor = await connection.execute(
+                _PUBLISH,
+                {
+                    "name": spec.name,
+                    "queue": spec.queue,
+                    "version": spec.version,
+                    "concurrency": spec.concurrency,
+                    "spec": dumps(asdict(spec)),
+                    "registered_by": registered_by,
+                },
+            )
+            row = await cursor.fetchone()
+            before = row["spec_before"] if row else None
+            if before and before != asdict(spec):
+                changed = sorted(name for name, value in asdict(spec).items() if before.get(name) != value)
+                _log.warning(
+                    "task_redefined", task=spec.name, changed=changed, version=spec.version, registered_by=registered_by
+                )
+            await ledger_queues.declare(connection, [spec.queue])
+
+
+async def read(connection: Connection) -> dict[str, TaskSpec]:
+    """All published tasks by name."""
+    cursor = await connection.execute("SELECT spec FROM tasks ORDER BY name")
+    specs = [_spec(row["spec"]) for row in await cursor.fetchall()]
+    return {spec.name: spec for spec in specs}
+
+
+def _spec(value: dict[str, Any]) -> TaskSpec:
+    # A newer worker may publish fields that this version does not know.
+    return TaskSpec(**{name: value[name] for name in TaskSpec.__dataclass_fields__ if name in value})

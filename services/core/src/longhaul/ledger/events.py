@@ -1,0 +1,82 @@
+"""The history of a job: numbered events without gaps, and its attempts as they tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from longhaul.ledger.connection import Connection
+
+TERMINAL_EVENTS = frozenset({"succeeded", "failed", "dead", "cancelled"})
+ATTEMPT_ENDINGS = TERMINAL_EVENTS | {"retrying", "interrupted"}
+
+
+def encode(job_id: UUID, seq: int, type: str, at: datetime, epoch: int, data: Any) -> bytes:
+    """An event as the ledger's readers, the event channel and the streams carry it: `longhaul.contract.EventView`."""
+    return orjson.dumps({"job_id": job_id, "id": seq, "type": type, "at": at, "attempt": epoch, "data": data})
+
+
+async def read(connection: Connection, job_id: UUID, *, after: int, limit: int = 500) -> list[dict[str, Any]]:
+    """Events of a job with an id above `after`, in order: the fields of `EventView`."""
+    cursor = await connection.execute(
+        "SELECT seq, type, epoch, at, data FROM job_events WHERE job_id = %s AND seq > %s ORDER BY seq LIMIT %s",
+        (job_id, after, limit),
+    )
+    return [_view(job_id, row) for row in await cursor.fetchall()]
+
+
+async def read_logs(connection: Connection, job_id: UUID, *, after: int, limit: int = 500) -> list[dict[str, Any]]:
+    """Lines that the job logged, with an event id above `after`."""
+    cursor = await connection.execute(
+        "SELECT seq, type, epoch, at, data FROM job_events"
+        " WHERE job_id = %s AND type = 'log' AND seq > %s ORDER BY seq LIMIT %s",
+        (job_id, after, limit),
+    )
+    return [_view(job_id, row) for row in await cursor.fetchall()]
+
+
+async def read_last_ids(connection: Connection, job_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """The number of the newest event of each of these jobs."""
+    cursor = await connection.execute("SELECT id, event_seq FROM jobs WHERE id = ANY(%s)", (list(job_ids),))
+    return {row["id"]: row["event_seq"] for row in await cursor.fetchall()}
+
+
+async def read_attempts(connection: Connection, job_id: UUID) -> list[dict[str, Any]]:
+    """The attempts of a job: the fields of `longhaul.contract.AttemptView`."""
+    cursor = await connection.execute(
+        "SELECT seq, type, epoch, at, data FROM job_events WHERE job_id = %s AND epoch > 0 AND type = ANY(%s) ORDER BY seq",
+        (job_id, ["started", *ATTEMPT_ENDINGS]),
+    )
+    attempts: dict[int, dict[str, Any]] = {}
+    for row in await cursor.fetchall():
+        if row["type"] == "started":
+            attempts[row["epoch"]] = {
+                "attempt": row["epoch"],
+                "worker": row["data"].get("worker"),
+                "started_at": row["at"],
+                "ended_at": None,
+                "ending": None,
+                "error": None,
+                "evidence": None,
+            }
+        elif attempt := attempts.get(row["epoch"]):
+            attempt["ended_at"] = row["at"]
+            attempt["ending"] = row["data"].get("ending")
+            attempt["error"] = row["data"].get("error")
+            attempt["evidence"] = row["data"].get("evidence")
+    return list(attempts.values())
+
+
+def _view(job_id: UUID, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "id": row["seq"],
+        "type": row["type"],
+        "at": row["at"],
+        "attempt": row["epoch"],
+        "data": row["data"],
+    }

@@ -1,0 +1,272 @@
+"""Submit, read, list, cancel, replay, discard: what clients do to jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from longhaul.ledger.connection import Connection, dumps
+from longhaul.states import State
+
+PRIORITY_STEP_SECONDS = 300
+"""One step of priority is worth this much waiting: a job of priority 1 goes before those of priority 0 that have waited
+up to five minutes longer, and after those that have waited more. So order is by priority, then age, and none starves."""
+
+COLUMNS = """id, tenant, task, queue, priority, state, params, metadata, epoch, retries, retries_max, interruptions,
+    max_interruptions, timeout_seconds, progress, progress_message, checkpointed_at, error, resolution, origin_id,
+    cancel_requested_at, event_seq, created_at, updated_at, run_after, started_at, finished_at"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to insert, with its task's limits as they are now."""
+
+    id: UUID
+    tenant: str
+    submitted_by: str
+    task: str
+    queue: str
+    priority: int
+    params: Any
+    metadata: Any
+    retries_max: int
+    max_interruptions: int
+    timeout_seconds: float
+    soft_timeout_seconds: float | None
+    backoff_seconds: float
+    backoff_max_seconds: float
+    interruptible: bool
+    run_after: datetime | None = None
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+    """SHA-256 of what was asked for, in hexadecimal: tells a repeat from a conflict under one idempotency key."""
+    trace_context: str | None = None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to one submit: the job's row, and whether it was there before."""
+
+    row: Mapping[str, Any]
+    is_replay: bool = field(default=False)
+    is_conflict: bool = field(default=False)
+    """The idempotency key belongs to a job that was asked for with another body."""
+
+
+def digest(request: object) -> str:
+    """SHA-256 (hexadecimal) of a request's meaning: independent of the order of its keys."""
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+# Keeps: one job per (tenant, idempotency key); a job and its first event are there together or not at all.
+_INSERT = f"""
+WITH inserted AS (
+    INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
+        timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, idempotency_key,
+        request_digest, trace_context, state, event_seq, run_after, rank_at)
+    SELECT id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
+        timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, idempotency_key,
+        decode(request_digest, 'hex'), trace_context, 'queued', 1, coalesce(run_after, now()),
+        coalesce(run_after, now()) - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
+    FROM json_to_recordset(%(jobs)s::json) AS new (id uuid, tenant text, submitted_by text, task text, queue text,
+        priority smallint, params json, metadata json, retries_max integer, max_interruptions integer,
+        timeout_seconds double precision, soft_timeout_seconds double precision, backoff_seconds double precision,
+        backoff_max_seconds double precision, interruptible boolean, idempotency_key text, request_digest text,
+        trace_context text, run_after timestamptz)
+    ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING {COLUMNS}
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data) SELECT id, 1, 'queued', 0, '{{}}' FROM inserted
+)
+SELECT * FROM inserted
+"""  # noqa: S608 - only constants of this module are interpolated
+
+_BY_KEY = f"""
+SELECT {COLUMNS}, idempotency_key, encode(request_digest, 'hex') AS request_digest FROM jobs
+WHERE (tenant, idempotency_key) IN (SELECT * FROM unnest(%(tenants)s::text[], %(keys)s::text[]))
+"""  # noqa: S608 - only constants of this module are interpolated
+
+
+async def submit(connection: Connection, jobs: Sequence[NewJob]) -> list[Submitted]:
+    """Insert jobs, or find those that the same idempotency keys made before. Answers in the order of `jobs`.
+
+    All of them are committed when this returns.
+    """
+    cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in jobs])})
+    inserted = {row["id"]: row for row in await cursor.fetchall()}
+    repeats = [job for job in jobs if job.id not in inserted]
+    if not repeats:
+        return [Submitted(inserted[job.id]) for job in jobs]
+    cursor = await connection.execute(
+        _BY_KEY, {"tenants": [job.tenant for job in repeats], "keys": [job.idempotency_key for job in repeats]}
+    )
+    known = {(row["tenant"], row["idempotency_key"]): row for row in await cursor.fetchall()}
+    answers = []
+    for job in jobs:
+        if job.id in inserted:
+            answers.append(Submitted(inserted[job.id]))
+            continue
+        row = known[job.tenant, job.idempotency_key]
+        same = row["request_digest"] == job.request_digest
+        answers.append(Submitted(row, is_replay=same, is_conflict=not same))
+    return answers
+
+
+_READ = f"SELECT {COLUMNS} FROM jobs WHERE id = ANY(%(ids)s)"  # noqa: S608 - only constants
+
+
+async def read(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+    """The rows of these jobs, of whatever tenant; those that do not exist are missing from the answer."""
+    cursor = await connection.execute(_READ, {"ids": list(ids)})
+    return {row["id"]: row for row in await cursor.fetchall()}
+
+
+async def read_result(connection: Connection, id: UUID) -> dict[str, Any] | None:
+    """`tenant`, `state` and `result` of one job."""
+    cursor = await connection.execute("SELECT tenant, state, result FROM jobs WHERE id = %s", (id,))
+    return await cursor.fetchone()
+
+
+_LIST = f"""
+SELECT {COLUMNS} FROM jobs
+WHERE (%(tenant)s::text IS NULL OR tenant = %(tenant)s)
+  AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+  AND (%(task)s::text IS NULL OR task = %(task)s)
+  AND (%(queue)s::text IS NULL OR queue = %(queue)s)
+  AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)
+  AND (%(before)s::uuid IS NULL OR id < %(before)s)
+  AND (NOT %(dead_letters)s OR (state = 'dead' AND resolution IS NULL))
+ORDER BY id DESC LIMIT %(limit)s
+"""  # noqa: S608 - only constants of this module are interpolated
+
+
+async def list_jobs(
+    connection: Connection,
+    *,
+    tenant: str | None,
+    states: Sequence[State] | None = None,
+    task: str | None = None,
+    queue: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: UUID | None = None,
+    dead_letters: bool = False,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Jobs, newest first; `before` is the last id of the page before; `tenant` None means all."""
+    query = {
+        "tenant": tenant,
+        "states": [str(state) for state in states] if states else None,
+        "task": task,
+        "queue": queue,
+        "since": since,
+        "until": until,
+        "before": before,
+        "dead_letters": dead_letters,
+        "limit": limit,
+    }
+    cursor = await connection.execute(_LIST, query)
+    return await cursor.fetchall()
+
+
+# Keeps: a job that no attempt runs is cancelled at once; a running one is asked, once; a finished one stays as it is.
+_CANCEL = f"""
+WITH cancelled AS (
+    UPDATE jobs SET
+        state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
+        finished_at = CASE WHEN state = 'running' THEN NULL ELSE now() END,
+        cancel_requested_at = now(), updated_at = now(), event_seq = event_seq + 1
+    WHERE id = %(id)s AND state IN ('waiting', 'queued', 'running') AND cancel_requested_at IS NULL
+    RETURNING {COLUMNS}
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data)
+    SELECT id, event_seq, CASE WHEN state = 'running' THEN 'cancel_requested' ELSE 'cancelled' END, epoch, '{{}}'
+    FROM cancelled
+)
+SELECT * FROM cancelled
+"""  # noqa: S608 - only constants of this module are interpolated
+
+
+async def cancel(connection: Connection, id: UUID) -> dict[str, Any] | None:
+    """Cancel a job, or ask its running attempt to stop. None where nothing changed: finished, or asked before."""
+    cursor = await connection.execute(_CANCEL, {"id": id})
+    return await cursor.fetchone()
+
+
+# Keeps: the origin stays as it ended; its replay is a new job that points to it.
+_REPLAY = f"""
+WITH origin AS (
+    UPDATE jobs SET resolution = 'replayed', updated_at = now()
+    WHERE id = %(id)s AND state IN ('failed', 'dead')
+    RETURNING *
+), inserted AS (
+    INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
+        timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, origin_id,
+        trace_context, state, event_seq, run_after, rank_at)
+    SELECT %(new_id)s, tenant, %(submitted_by)s, task, queue, priority, params, metadata, retries_max, max_interruptions,
+        timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, id,
+        %(trace_context)s, 'queued', 1, now(), now() - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
+    FROM origin
+    RETURNING {COLUMNS}
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data)
+    SELECT id, 1, 'queued', 0, json_build_object('origin_id', origin_id) FROM inserted
+)
+SELECT * FROM inserted
+"""  # noqa: S608 - only constants of this module are interpolated
+
+
+async def replay(
+    connection: Connection, id: UUID, *, new_id: UUID, submitted_by: str, trace_context: str | None
+) -> dict[str, Any] | None:
+    """Submit a failed or dead job again as a new one. None where the job is neither."""
+    query = {"id": id, "new_id": new_id, "submitted_by": submitted_by, "trace_context": trace_context}
+    cursor = await connection.execute(_REPLAY, query)
+    return await cursor.fetchone()
+
+
+async def discard(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Take jobs out of the dead-letter queue for good. Returns those that were in it."""
+    cursor = await connection.execute(
+        "UPDATE jobs SET resolution = 'discarded', updated_at = now()"
+        " WHERE id = ANY(%s) AND state = 'dead' AND resolution IS NULL RETURNING id",
+        (list(ids),),
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+def view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `COLUMNS` as the API shows it: the fields of `longhaul.contract.JobView`."""
+    return {
+        "id": row["id"],
+        "task": row["task"],
+        "queue": row["queue"],
+        "priority": row["priority"],
+        "state": row["state"],
+        "progress": {"fraction": round(row["progress"], 4), "message": row["progress_message"]},
+        "attempt": row["epoch"],
+        "retries": row["retries"],
+        "retries_max": row["retries_max"],
+        "interruptions": row["interruptions"],
+        "cancel_requested": row["cancel_requested_at"] is not None,
+        "timeout_seconds": row["timeout_seconds"],
+        "params": row["params"],
+        "metadata": row["metadata"],
+        "error": row["error"],
+        "resolution": row["resolution"],
+        "origin_id": row["origin_id"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+        "run_after": row["run_after"],
+        "started_at": row["started_at"],
+        "checkpointed_at": row["checkpointed_at"],
+        "finished_at": row["finished_at"],
+        "last_event_id": row["event_seq"],
+    }

@@ -1,0 +1,391 @@
+"""Claim, renew, record, end, reap: all that happens to a job between `queued` and its end.
+
+Every write here is conditional on the epoch and on `state = 'running'`, so a stale owner changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from longhaul.ledger.connection import Connection, dumps
+from longhaul.ledger.jobs import PRIORITY_STEP_SECONDS
+from longhaul.states import Budget, Ending, State, Transition, decide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A job that was claimed: what its attempt needs to know."""
+
+    job_id: UUID
+    epoch: int
+    tenant: str
+    task: str
+    queue: str
+    params: Any
+    checkpoint: Any
+    budget: Budget
+    timeout_seconds: float
+    soft_timeout_seconds: float | None
+    interruptible: bool
+    trace_context: str | None
+    waited_seconds: float
+    """From being due to this claim."""
+    event_seq: int
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Who holds a job: enough to renew, to write under, and to end it."""
+
+    job_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One thing that a running job said."""
+
+    type: str
+    """`progress`, `log` or `checkpoint`."""
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a running job said since the last write: notes in order, and the newest progress and checkpoint."""
+
+    lease: Lease
+    notes: Sequence[Note]
+    progress: float | None = None
+    progress_message: str | None = None
+    checkpoint: str | None = None
+    """JSON text, so that it is encoded once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptEnd:
+    """How an attempt ended, with its evidence, and what that makes of the job."""
+
+    lease: Lease
+    ending: Ending
+    transition: Transition
+    result: str | None = None
+    """JSON text."""
+    error: dict[str, Any] | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    """A checkpoint that was not written before (the database was away), as JSON text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """An event that was committed: `longhaul.ledger.events.encode` turns it into what streams carry."""
+
+    job_id: UUID
+    seq: int
+    type: str
+    epoch: int
+    at: datetime
+    data: Any
+    queue: str | None = None
+    state: str | None = None
+
+
+# Claimers of a limited task or queue take turns: two could otherwise count the same free place. Free where nothing is
+# limited. A statement of its own, so that the claim's snapshot is taken after the wait.
+_TAKE_TURNS = """
+SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM (
+    SELECT 'longhaul:queue:' || name AS key FROM queues WHERE name = %(queue)s AND max_running IS NOT NULL
+    UNION ALL
+    SELECT 'longhaul:task:' || name FROM tasks WHERE concurrency IS NOT NULL AND name = ANY(%(tasks)s)
+    ORDER BY 1
+) AS limits
+"""
+
+# Keeps: one owner per job (SKIP LOCKED), epoch + 1 at each claim, no claim past a limit or from a paused queue.
+_CLAIM = """
+WITH open AS (
+    SELECT FROM queues WHERE name = %(queue)s AND paused_at IS NULL
+    AND (max_running IS NULL OR max_running >
+        (SELECT count(*) FROM jobs WHERE state = 'running' AND queue = %(queue)s))
+), full_tasks AS (
+    SELECT name FROM tasks WHERE concurrency IS NOT NULL AND name = ANY(%(tasks)s)
+    AND concurrency <= (SELECT count(*) FROM jobs WHERE state = 'running' AND task = tasks.name)
+), picked AS (
+    SELECT id FROM jobs
+    WHERE state = 'queued' AND queue = %(queue)s AND run_after <= now() AND task = ANY(%(tasks)s)
+      AND task NOT IN (SELECT name FROM full_tasks) AND EXISTS (SELECT FROM open)
+    ORDER BY rank_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE jobs SET state = 'running', epoch = epoch + 1, worker_id = %(worker_id)s, slot = %(slot)s,
+        lease_expires_at = now() + make_interval(secs => %(lease_seconds)s), started_at = now(), updated_at = now(),
+        event_seq = event_seq + 1
+    FROM picked WHERE jobs.id = picked.id
+    RETURNING jobs.*
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data)
+    SELECT id, event_seq, 'started', epoch, json_build_object('worker', %(worker)s::text) FROM claimed
+)
+SELECT id, epoch, tenant, task, queue, params, checkpoint, retries, retries_max, interruptions, max_interruptions,
+    backoff_seconds, backoff_max_seconds, timeout_seconds, soft_timeout_seconds, interruptible, trace_context, event_seq,
+    started_at, extract(epoch FROM started_at - run_after)::float8 AS waited_seconds
+FROM claimed
+"""
+
+
+async def claim(
+    connection: Connection,
+    *,
+    queue: str,
+    slots: Sequence[int],
+    tasks: Sequence[str],
+    worker_id: UUID,
+    worker: str,
+    lease_seconds: float,
+) -> list[Claim]:
+    """Claim the best due jobs of a queue, at most one for each of `slots`, of the tasks that this worker has.
+
+    Fewer come back where no more may start now. One round trip, one commit.
+    """
+    query = {
+        "queue": queue,
+        "tasks": list(tasks),
+        "worker_id": worker_id,
+        "worker": worker,
+        "lease_seconds": lease_seconds,
+    }
+    async with connection.transaction(), connection.pipeline():
+        await connection.execute(_TAKE_TURNS, query)
+        cursors = [await connection.execute(_CLAIM, {**query, "slot": slot}) for slot in slots]
+    rows = [row for cursor in cursors if (row := await cursor.fetchone())]
+    return [
+        Claim(
+            job_id=row["id"],
+            epoch=row["epoch"],
+            tenant=row["tenant"],
+            task=row["task"],
+            queue=row["queue"],
+            params=row["params"],
+            checkpoint=row["checkpoint"],
+            budget=_budget(row),
+            timeout_seconds=row["timeout_seconds"],
+            soft_timeout_seconds=row["soft_timeout_seconds"],
+            interruptible=row["interruptible"],
+            trace_context=row["trace_context"],
+            waited_seconds=max(0.0, row["waited_seconds"]),
+            event_seq=row["event_seq"],
+            claimed_at=row["started_at"],
+        )
+        for row in rows
+    ]
+
+
+# Keeps: a lease is only prolonged by the owner of the epoch. What does not come back was lost.
+_RENEW = """
+UPDATE jobs SET lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
+FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS mine (id, epoch)
+WHERE jobs.id = mine.id AND jobs.epoch = mine.epoch AND jobs.state = 'running' AND jobs.worker_id = %(worker_id)s
+RETURNING jobs.id, cancel_requested_at IS NOT NULL AS cancel_requested
+"""
+
+
+async def renew(
+    connection: Connection, leases: Sequence[Lease], *, worker_id: UUID, lease_seconds: float
+) -> dict[UUID, bool]:
+    """Renew leases. Returns those still held, each with whether its job was asked to cancel; the others are lost."""
+    query = {
+        "ids": [lease.job_id for lease in leases],
+        "epochs": [lease.epoch for lease in leases],
+        "worker_id": worker_id,
+        "lease_seconds": lease_seconds,
+    }
+    cursor = await connection.execute(_RENEW, query)
+    return {row["id"]: row["cancel_requested"] for row in await cursor.fetchall()}
+
+
+# Keeps: notes are numbered without gaps, and only the owner of the epoch writes them.
+_RECORD = """
+WITH job AS (
+    UPDATE jobs SET progress = coalesce(%(progress)s, progress), updated_at = now(),
+        progress_message = coalesce(%(progress_message)s, progress_message),
+        checkpoint = coalesce(%(checkpoint)s::json, checkpoint),
+        checkpointed_at = CASE WHEN %(checkpoint)s::json IS NULL THEN checkpointed_at ELSE now() END,
+        event_seq = event_seq + %(count)s
+    WHERE id = %(job_id)s AND epoch = %(epoch)s AND state = 'running'
+    RETURNING id, event_seq, epoch
+)
+INSERT INTO job_events (job_id, seq, type, epoch, data)
+SELECT job.id, job.event_seq - %(count)s + note.number, note.type, job.epoch, note.data::json
+FROM job, unnest(%(types)s::text[], %(data)s::text[]) WITH ORDINALITY AS note (type, data, number)
+RETURNING seq, at
+"""
+
+
+async def record(connection: Connection, records: Sequence[Record]) -> list[list[Written] | None]:
+    """Write what running jobs said, each job's notes as one; None for a job whose epoch is no longer the caller's."""
+    async with connection.transaction(), connection.pipeline():
+        cursors = [await connection.execute(_RECORD, _record_query(one)) for one in records]
+    answers: list[list[Written] | None] = []
+    for one, cursor in zip(records, cursors, strict=True):
+        rows = await cursor.fetchall()
+        if len(rows) != len(one.notes):
+            answers.append(None)
+            continue
+        rows.sort(key=lambda row: row["seq"])
+        answers.append(
+            [
+                Written(
+                    job_id=one.lease.job_id,
+                    seq=row["seq"],
+                    type=note.type,
+                    epoch=one.lease.epoch,
+                    at=row["at"],
+                    data=note.data,
+                )
+                for note, row in zip(one.notes, rows, strict=True)
+            ]
+        )
+    return answers
+
+
+def _record_query(one: Record) -> dict[str, Any]:
+    return {
+        "job_id": one.lease.job_id,
+        "epoch": one.lease.epoch,
+        "progress": one.progress,
+        "progress_message": one.progress_message,
+        "checkpoint": one.checkpoint,
+        "count": len(one.notes),
+        "types": [note.type for note in one.notes],
+        "data": [dumps(note.data) for note in one.notes],
+    }
+
+
+# Keeps: one end per attempt, only under its epoch; a job that someone cancelled meanwhile is not queued again.
+_END = f"""
+WITH ended AS (
+    UPDATE jobs SET
+        state = CASE WHEN %(state)s = 'queued' AND cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE %(state)s END,
+        worker_id = NULL, slot = NULL, lease_expires_at = NULL,
+        retries = retries + %(retries_used)s, interruptions = interruptions + %(interruptions_used)s,
+        run_after = CASE WHEN %(delay_seconds)s > 0 THEN now() + make_interval(secs => %(delay_seconds)s)
+            ELSE run_after END,
+        rank_at = CASE WHEN %(delay_seconds)s > 0 THEN now() + make_interval(secs => %(delay_seconds)s)
+            - priority * interval '{PRIORITY_STEP_SECONDS} seconds' ELSE rank_at END,
+        result = %(result)s::json, error = coalesce(%(error)s::json, CASE WHEN %(state)s = 'succeeded' THEN NULL ELSE error END),
+        progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END,
+        checkpoint = coalesce(%(checkpoint)s::json, checkpoint),
+        checkpointed_at = CASE WHEN %(checkpoint)s::json IS NULL THEN checkpointed_at ELSE now() END,
+        finished_at = CASE WHEN %(state)s <> 'queued' OR cancel_requested_at IS NOT NULL THEN now() END,
+        updated_at = now(), event_seq = event_seq + 1
+    WHERE id = %(job_id)s AND epoch = %(epoch)s AND state = 'running'
+      AND (NOT %(expired_only)s OR lease_expires_at < now())
+    RETURNING id, event_seq, epoch, state, queue
+)
+INSERT INTO job_events (job_id, seq, type, epoch, data)
+SELECT id, event_seq, CASE WHEN state = 'cancelled' THEN 'cancelled' ELSE %(event)s END, epoch, %(data)s::json FROM ended
+RETURNING seq, type, at, (SELECT state FROM ended) AS state, (SELECT queue FROM ended) AS queue
+"""  # noqa: S608 - only constants of this module are interpolated
+
+
+async def end(
+    connection: Connection, ends: Sequence[AttemptEnd], *, expired_only: bool = False
+) -> list[Written | None]:
+    """Commit the ends of attempts; None where the epoch was no longer the caller's, so that nothing was written.
+
+    `expired_only` (the reaper's) also asks that the lease has run out by the database's clock.
+    """
+    async with connection.transaction(), connection.pipeline():
+        cursors = [await connection.execute(_END, _end_query(one, expired_only)) for one in ends]
+    answers: list[Written | None] = []
+    for one, cursor in zip(ends, cursors, strict=True):
+        row = await cursor.fetchone()
+        if row is None:
+            answers.append(None)
+            continue
+        written = Written(
+            job_id=one.lease.job_id,
+            seq=row["seq"],
+            type=row["type"],
+            epoch=one.lease.epoch,
+            at=row["at"],
+            data=end_data(one),
+            queue=row["queue"],
+            state=row["state"],
+        )
+        answers.append(written)
+    return answers
+
+
+def end_data(one: AttemptEnd) -> dict[str, Any]:
+    """What the event of an attempt's end says."""
+    data: dict[str, Any] = {"ending": one.ending}
+    if one.error:
+        data["error"] = one.error
+    if one.evidence:
+        data["evidence"] = one.evidence
+    if one.transition.state is State.QUEUED and one.transition.delay_seconds:
+        data["retry_after_seconds"] = round(one.transition.delay_seconds, 3)
+    return data
+
+
+def _end_query(one: AttemptEnd, expired_only: bool) -> dict[str, Any]:
+    return {
+        "job_id": one.lease.job_id,
+        "epoch": one.lease.epoch,
+        "state": one.transition.state,
+        "event": one.transition.event,
+        "retries_used": one.transition.retries_used,
+        "interruptions_used": one.transition.interruptions_used,
+        "delay_seconds": one.transition.delay_seconds,
+        "result": one.result,
+        "error": dumps(one.error) if one.error else None,
+        "checkpoint": one.checkpoint,
+        "data": dumps(end_data(one)),
+        "expired_only": expired_only,
+    }
+
+
+_EXPIRED = """
+SELECT id, epoch, retries, retries_max, interruptions, max_interruptions, backoff_seconds, backoff_max_seconds,
+    extract(epoch FROM now() - lease_expires_at)::float8 AS overdue_seconds
+FROM jobs WHERE state = 'running' AND lease_expires_at < now()
+ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+
+async def reap(connection: Connection, *, limit: int = 200) -> list[Written]:
+    """End the attempts whose leases ran out, as `lease_lost`. Safe to run twice at once: each is ended once."""
+    async with connection.transaction():
+        cursor = await connection.execute(_EXPIRED, {"limit": limit})
+        ends = [
+            AttemptEnd(
+                lease=Lease(job_id=row["id"], epoch=row["epoch"]),
+                ending=Ending.LEASE_LOST,
+                transition=decide(Ending.LEASE_LOST, _budget(row), jitter=0.0),
+                error={
+                    "code": "lease_lost",
+                    "message": "The worker that ran this job was not heard of for a whole lease.",
+                },
+                evidence={"overdue_seconds": round(row["overdue_seconds"], 3)},
+            )
+            for row in await cursor.fetchall()
+        ]
+        written = await end(connection, ends, expired_only=True) if ends else []
+    return [one for one in written if one]
+
+
+def _budget(row: dict[str, Any]) -> Budget:
+    return Budget(
+        retries=row["retries"],
+        retries_max=row["retries_max"],
+        interruptions=row["interruptions"],
+        max_interruptions=row["max_interruptions"],
+        backoff_seconds=row["backoff_seconds"],
+        backoff_max_seconds=row["backoff_max_seconds"],
+    )

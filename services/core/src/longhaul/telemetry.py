@@ -1,0 +1,101 @@
+"""Logs, traces and the names that tie them together.
+
+Logs are structlog events with fields. Traces go out over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set; a job's trace
+context is stored in the ledger, so that one trace reaches from the HTTP request to what the task calls an hour later.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.propagate import extract, inject
+from opentelemetry.trace import Span, SpanKind
+
+from longhaul.settings import Settings
+
+_TRACER = "longhaul"
+
+
+def setup(service: str, settings: Settings) -> None:
+    """Configure logs and, where an endpoint is set, traces of this process."""
+    setup_logs(service, log_format=settings.log_format, log_level=settings.log_level)
+    if settings.otlp_endpoint:
+        setup_traces(service)
+
+
+def setup_logs(service: str, *, log_format: str, log_level: str) -> None:
+    """structlog for our events, and the same output for what libraries log through `logging`."""
+    level = getattr(logging, log_level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace_id,
+        lambda _logger, _method, event: {"service": service, **event},
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def setup_traces(service: str) -> None:
+    """Send spans over OTLP/HTTP in the background; the endpoint and headers are OpenTelemetry's own variables."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+def flush_traces(timeout_seconds: float = 2.0) -> None:
+    """Send what waits, before this process ends."""
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if flush:
+        flush(int(timeout_seconds * 1000))
+
+
+@contextmanager
+def span(
+    name: str, *, parent: str | None = None, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int | float
+) -> Iterator[Span]:
+    """A span around a block; `parent` is a W3C traceparent, where the parent is not in this process."""
+    context = extract({"traceparent": parent}) if parent else None
+    tracer = trace.get_tracer(_TRACER)
+    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=attributes) as current:
+        yield current
+
+
+def current_trace_context() -> str | None:
+    """The W3C traceparent of the current span, to be stored or sent; None where nothing is traced."""
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    return carrier.get("traceparent")
+
+
+def _add_trace_id(_logger: Any, _method: str, event: Any) -> Any:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+    return event
