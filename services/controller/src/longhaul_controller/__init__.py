@@ -1,0 +1,13 @@
+"""The controller: what must happen once, whoever else is down. Two replicas, one leader; the API and workers run on
+without it, only slower to notice what was lost.
+
+| module | owns |
+|---|---|
+| `main`, `settings` | start-up |
+| `controller` | duties, each at its interval, while this replica leads |
+| `leader` | who leads, and since when the ledger answers |
+| `reaper` | attempts whose lease ran out |
+| `rering` | doorbells that were lost, or stand for nothing |
+| `demand` | what KEDA reads |
+| `retention` | old jobs and workers |
+"""

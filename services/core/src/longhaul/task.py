@@ -75,6 +75,8 @@ class Task(Generic[Params, Result]):
     function: TaskFunction[Params, Result]
     params_model: type[Params]
     result_model: type[Result]
+    retry_on: tuple[type[Exception], ...] = ()
+    """Errors that may pass, beside `Retryable`, `ConnectionError` and `TimeoutError`. All others end the job."""
 
     def __call__(self, job: Job, params: Params) -> Result | Awaitable[Result]:
         return self.function(job, params)
@@ -85,6 +87,7 @@ def task(
     name: str | None = None,
     queue: str = "default",
     retries: int = 3,
+    retry_on: tuple[type[Exception], ...] = (),
     timeout: float = 3600.0,
     soft_timeout: float | None = None,
     interruptible: bool = False,
@@ -120,7 +123,7 @@ def task(
             params_schema=params_model.model_json_schema(),
             result_schema=result_model.model_json_schema(mode="serialization"),
         )
-        return Task(spec, function, params_model, result_model)
+        return Task(spec, function, params_model, result_model, retry_on)
 
     return wrap
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
+from longhaul.ledger.connection import Connection
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -51,6 +52,15 @@ def migrate(database_url: str, revision: str = "head") -> str:
         raise LedgerUnavailable(f"The database can't be reached: {str(error).splitlines()[0]}") from error
     finally:
         engine.dispose()
+
+
+async def read_revision(connection: Connection) -> str | None:
+    """The revision of a database's schema; None where it has none."""
+    cursor = await connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL AS there")
+    if not (await cursor.fetchone() or {}).get("there"):
+        return None
+    cursor = await connection.execute("SELECT version_num FROM alembic_version")
+    return (await cursor.fetchone() or {}).get("version_num")
 
 
 def check(revision: str | None) -> None:

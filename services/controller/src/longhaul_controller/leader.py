@@ -1,0 +1,77 @@
+"""Who leads: the replica that holds a PostgreSQL advisory lock on a session of its own.
+
+Leading only saves double work. Every duty is safe to run twice, since each is a conditional statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from longhaul.errors import LedgerUnavailable
+from longhaul.ledger.connection import AWAY, Connection, connect
+from longhaul_controller import metrics
+from longhaul_controller.settings import ControllerSettings
+
+_log = structlog.get_logger(__name__)
+
+_LOOK_EVERY_SECONDS = 1.0
+_GAP_SECONDS = 3.0
+"""A longer pause between two looks was an outage, or this process was frozen: it can't know what it missed."""
+# A frozen leader would keep its session, and the lock, for ever: PostgreSQL ends a session that is silent so long.
+_PREPARE = "SET idle_session_timeout = '10s'"
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended('longhaul:controller', 0)) AS leads"
+
+
+class Leader:
+    """Tries for the lock once a second, and watches the ledger, as a standby too."""
+
+    def __init__(self, settings: ControllerSettings) -> None:
+        self.is_leader = False
+        self._settings = settings
+        self._up_since: float | None = None
+        self._seen_at = 0.0
+
+    def ledger_up_seconds(self) -> float:
+        """For how long this process itself has seen the ledger up, without a gap."""
+        now = asyncio.get_running_loop().time()
+        if self._up_since is None or now - self._seen_at > _GAP_SECONDS:
+            return 0.0
+        return now - self._up_since
+
+    async def run(self) -> None:
+        """Until cancelled; the lock goes with the session."""
+        while True:
+            try:
+                connection = await connect(self._settings.database_url, application_name="longhaul-controller leader")
+                async with connection:
+                    await connection.execute(_PREPARE)
+                    await self._hold(connection)
+            except (LedgerUnavailable, *AWAY) as error:
+                if self._up_since is not None or not self._seen_at:
+                    _log.warning("ledger_away", error=str(error).splitlines()[0])
+                self._up_since = None
+                self._lead(False)
+                await asyncio.sleep(self._settings.reconnect_seconds)
+
+    async def _hold(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            async with asyncio.timeout(_GAP_SECONDS):
+                if self.is_leader:
+                    await connection.execute("SELECT")
+                else:
+                    cursor = await connection.execute(_TRY)
+                    self._lead((await cursor.fetchone() or {"leads": False})["leads"])
+            now = loop.time()
+            if self._up_since is None or now - self._seen_at > _GAP_SECONDS:
+                self._up_since = now
+            self._seen_at = now
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+    def _lead(self, leads: bool) -> None:
+        if leads != self.is_leader:
+            _log.info("leading" if leads else "not_leading")
+        self.is_leader = leads
+        metrics.IS_LEADER.set(leads)

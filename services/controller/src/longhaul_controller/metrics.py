@@ -1,0 +1,15 @@
+"""Prometheus metrics of the controller."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+IS_LEADER = Gauge("longhaul_controller_is_leader", "Whether this replica leads.")
+LEASES_REAPED = Counter("longhaul_leases_reaped_total", "Attempts that ended because their lease ran out.")
+DOORBELLS_RERUNG = Counter("longhaul_doorbells_rerung_total", "Doorbells pushed for due jobs that had none.", ["queue"])
+DOORBELLS_TRIMMED = Counter(
+    "longhaul_doorbells_trimmed_total", "Doorbells removed that no due job stood behind.", ["queue"]
+)
+JOBS_DUE = Gauge("longhaul_jobs_due", "Jobs that a worker could claim now.", ["queue"])
+JOBS_RUNNING = Gauge("longhaul_jobs_running", "Running jobs that count as demand.", ["pool"])
+JOBS_PURGED = Counter("longhaul_jobs_purged_total", "Jobs deleted by retention.")
+DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a duty took.", ["duty"])
+DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Duties that failed.", ["duty"])

@@ -1,0 +1,41 @@
+"""The reaper: gives back the jobs of owners that were not heard of for a whole lease."""
+
+from __future__ import annotations
+
+import redis.asyncio as redis
+import structlog
+
+from longhaul import doorbell, events
+from longhaul.ledger import leases
+from longhaul.ledger.connection import Connection
+from longhaul_controller import metrics
+from longhaul_controller.leader import Leader
+
+_log = structlog.get_logger(__name__)
+
+
+async def reap(
+    connection: Connection, leader: Leader, *, doorbells: redis.Redis, channel: redis.Redis, lease_seconds: float
+) -> None:
+    """End what expired, and ring for it at once.
+
+    Silent until this process has itself seen the ledger up for one full lease: after an outage every lease is old, and
+    the owners need that long to renew.
+    """
+    if leader.ledger_up_seconds() < lease_seconds:
+        return
+    written = await leases.reap(connection)
+    if not written:
+        return
+    metrics.LEASES_REAPED.inc(len(written))
+    for one in written:
+        _log.warning("lease_reaped", job_id=str(one.job_id), epoch=one.epoch, queue=one.queue, state=one.state)
+    rings: dict[str, int] = {}
+    for one in written:
+        if one.queue and one.state == "queued":
+            rings[one.queue] = rings.get(one.queue, 0) + 1
+    try:
+        await doorbell.ring(doorbells, rings)
+        await events.publish(channel, written)
+    except (redis.RedisError, OSError):
+        pass  # the re-ring looks again within a second, and streams find the gap

@@ -1,0 +1,146 @@
+"""How tasks run: Celery's settings, the one Celery task there is, and what Celery's main process tells the keeper.
+
+Started by the keeper, in its own process, without the database's credentials.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery, bootsteps, signals
+
+from longhaul import doorbell, telemetry
+from longhaul.settings import split_commas
+from longhaul.task import load_tasks
+from longhaul_worker import celery_pool, protocol
+from longhaul_worker.line import KeeperLine, connect
+from longhaul_worker.run import answer_doorbell
+
+PULSE_EVERY_SECONDS = 2.0
+
+
+def broker_url(redis_url: str) -> str:
+    """A redis-py URL as kombu writes it: they differ for Unix sockets only."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
+
+
+def settings(redis_url: str) -> dict[str, Any]:
+    """Celery's settings. What each of them leaves to the ledger: docs/explanation/celery-settings.md."""
+    return {
+        "broker_url": broker_url(redis_url),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "socket_timeout": 5,  # more than the 1 s of BRPOP
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "priority_steps": [0],  # each priority would be a list of its own
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": False,  # a doorbell may be lost at no cost: the ledger remembers
+        "task_default_queue": doorbell.key("default"),
+        "worker_pool": "longhaul_worker.celery_pool:Pool",
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+    }
+
+
+app = Celery("longhaul")
+app.conf.update(settings(os.environ.get("LONGHAUL_REDIS_URL", "redis://localhost:6379/0")))
+
+
+class _Child:
+    """What a pool child holds: its line to the keeper, and the tasks it knows."""
+
+    line: KeeperLine | None = None
+    tasks: dict[str, Any] = {}  # noqa: RUF012 - one a process: filled before the fork, shared by its jobs
+
+
+@app.task(name=doorbell.CELERY_TASK, bind=True)
+def hear_doorbell(self: Any) -> None:
+    """Answer one doorbell: the routing key says which queue has work."""
+    if _Child.line is None:
+        _Child.line = connect()
+    queue = self.request.delivery_info["routing_key"].removeprefix(doorbell.key(""))
+    answer_doorbell(queue, _Child.tasks, _Child.line)
+
+
+@signals.setup_logging.connect
+def _set_up_logs(**_: Any) -> None:
+    telemetry.setup_logs(
+        "celery",
+        log_format=os.environ.get("LONGHAUL_LOG_FORMAT", "json"),
+        log_level=os.environ.get("LONGHAUL_LOG_LEVEL", "info"),
+    )
+    # Its traceback of a lost child says nothing of the job; the keeper tells that, with the evidence.
+    logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
+    logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+
+
+@signals.worker_init.connect
+def _load_tasks(**_: Any) -> None:
+    # Before the fork, so that children share the imported code's memory.
+    modules = split_commas(os.environ.get("LONGHAUL_TASKS", ""))
+    assert isinstance(modules, list)
+    _Child.tasks = load_tasks(modules)
+
+
+@signals.worker_process_init.connect
+def _start_child(**_: Any) -> None:
+    if KeeperReports.socket is not None:
+        # The main process's own: a child that kept it open would hide that process's death.
+        KeeperReports.socket.close()
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        telemetry.setup_traces("longhaul-worker")  # after the fork: its sender is a thread
+    _Child.line = connect()
+
+
+@signals.worker_process_shutdown.connect
+def _end_child(**_: Any) -> None:
+    telemetry.flush_traces()
+
+
+class KeeperReports(bootsteps.StartStopStep):
+    """In Celery's main process: pulses from its own event loop, and how each pool child ended."""
+
+    requires = ("celery.worker.components:Hub", "celery.worker.components:Timer", "celery.worker.components:Pool")
+    socket: socket.socket | None = None
+
+    def start(self, worker: Any) -> None:
+        KeeperReports.socket = socket.socket(socket.AF_UNIX)
+        KeeperReports.socket.connect(os.environ[protocol.SOCKET_VARIABLE])
+        celery_pool.on_exit = lambda pid, exit_code: self._send(protocol.encode("exited", pid=pid, exit_code=exit_code))
+        worker.hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
+        worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._send, (protocol.encode("pulse"),))
+        self._send(protocol.encode("pulse"))
+
+    def _reap(self, pool: Any) -> None:
+        assert KeeperReports.socket is not None
+        if not KeeperReports.socket.recv(4096):
+            os._exit(70)  # the keeper is gone: its children must not go on
+        pool.maintain_pool()
+
+    def _send(self, frame: bytes) -> None:
+        assert KeeperReports.socket is not None
+        try:
+            KeeperReports.socket.sendall(frame)
+        except OSError:
+            os._exit(70)
+
+
+app.steps["worker"].add(KeeperReports)

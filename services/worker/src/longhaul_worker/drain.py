@@ -1,0 +1,52 @@
+"""The way out of a pod that must go: hear nothing new, let jobs finish, ask the others to hand over, leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from longhaul.states import Ending
+from longhaul_worker import metrics
+from longhaul_worker.recorder import Recorder
+from longhaul_worker.settings import WorkerSettings
+from longhaul_worker.supervisor import Supervisor
+
+_log = structlog.get_logger(__name__)
+
+_KILL_MARGIN_SECONDS = 2.0
+"""What is left of the drain for the last writes, after a job that did not stop was killed."""
+
+
+async def drain(
+    settings: WorkerSettings, recorder: Recorder, supervisor: Supervisor, celery: asyncio.Task[None]
+) -> None:
+    """Returns once nothing runs here and every outcome is written, at the latest when `drain_seconds` are over.
+
+    Jobs may finish for as long as the drain has time. `handover_seconds` before its end (at the latest half way) those
+    that can resume are asked to checkpoint and hand over. What still runs at the end is killed and given back.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + settings.drain_seconds
+    handover_at = ends_at - min(settings.handover_seconds, settings.drain_seconds / 2)
+    kill_at = ends_at - min(_KILL_MARGIN_SECONDS, settings.drain_seconds / 4)
+    metrics.DRAINING.set(1)
+    _log.info("drain_started", running=len(recorder.attempts), drain_seconds=settings.drain_seconds)
+    recorder.is_draining = True
+    recorder.wake()
+    supervisor.stop()
+
+    await recorder.wait_until(lambda: not recorder.attempts, handover_at)
+    for attempt in recorder.attempts:
+        attempt.ask_to_hand_over()
+    await recorder.wait_until(lambda: not recorder.attempts, kill_at)
+    for attempt in recorder.attempts:
+        error = {"code": "drained", "message": "The pod had to go before the job ended; it goes on elsewhere."}
+        attempt.kill(Ending.HANDED_OVER, error)
+    await recorder.wait_until(lambda: recorder.is_settled, ends_at)
+
+    await asyncio.wait([celery], timeout=settings.celery_exit_seconds)
+    supervisor.kill()
+    await celery
+    await recorder.leave()
+    _log.info("drain_ended", settled=recorder.is_settled)

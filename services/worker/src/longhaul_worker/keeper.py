@@ -1,0 +1,120 @@
+"""The keeper: PID 1 of a worker pod. Holds the leases of the jobs that run here, from registration to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import structlog
+import uvloop
+
+from longhaul import doorbell, telemetry
+from longhaul.errors import LonghaulError
+from longhaul.ledger import catalogue
+from longhaul.ledger.connection import connect
+from longhaul.ledger.workers import Worker
+from longhaul.serving import create_probe_app, create_server
+from longhaul.settings import load_settings
+from longhaul.task import TaskSpec, load_tasks
+from longhaul_worker import metrics
+from longhaul_worker.announcer import Announcer
+from longhaul_worker.drain import drain
+from longhaul_worker.probes import Probes
+from longhaul_worker.recorder import Recorder
+from longhaul_worker.settings import WorkerSettings
+from longhaul_worker.slots import Slots
+from longhaul_worker.spool import Spool
+from longhaul_worker.supervisor import Supervisor, hide_environment
+
+_log = structlog.get_logger(__name__)
+
+
+def start(arguments: Sequence[str] | None = None) -> None:
+    """Run the keeper, or with `register` publish the tasks and end. Exits 2 with a sentence where a setting is wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments not in ([], ["register"]):
+        sys.exit("usage: longhaul-worker [register]")
+    try:
+        settings = load_settings(WorkerSettings)
+        telemetry.setup_logs("keeper", log_format=settings.log_format, log_level=settings.log_level)
+        specs = [task.spec for task in load_tasks(settings.tasks).values()]
+        uvloop.run(register(settings, specs) if arguments else keep(settings, specs))
+    except LonghaulError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
+        sys.exit(2)
+
+
+async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
+    """Publish the tasks. Raises LedgerUnavailable."""
+    async with await connect(settings.database_url, application_name="longhaul-worker register") as connection:
+        await catalogue.publish(connection, specs, registered_by=settings.worker_name)
+    _log.info("tasks_registered", tasks=[spec.name for spec in specs])
+
+
+async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. A second signal ends everything at once."""
+    hide_environment()
+    metrics.SLOTS.set(settings.slots)
+    worker = Worker(
+        id=uuid4(),
+        name=settings.worker_name,
+        pool=settings.pool,
+        queues=settings.queues,
+        slots=settings.slots,
+        version=version("longhaul-worker"),
+    )
+    folder = Path(tempfile.mkdtemp(prefix="longhaul-"))  # private to this user: mode 0700
+    events_client = doorbell.create_client(settings.events_redis_url)
+    depth_client = doorbell.create_client(settings.redis_url)
+    announcer = Announcer(events_client)
+    recorder = Recorder(settings, worker, specs, Spool(settings.spool_dir), announcer.announce)
+    slots = Slots(settings, recorder, folder / "keeper.sock")
+    supervisor = Supervisor(settings, slots.socket_path)
+    probes = Probes(settings, recorder, slots, supervisor, depth_client)
+    app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.ready})
+    server = create_server(app, host=settings.probe_host, port=settings.probe_port)
+    signals = _listen_for_signals()
+
+    socket_server = await slots.serve()
+    celery = asyncio.create_task(supervisor.run())
+    background = [
+        asyncio.create_task(work)
+        for work in (recorder.run(), announcer.run(), slots.sample_memory(), probes.watch(), server.serve())
+    ]
+    try:
+        await _first(asyncio.create_task(signals.get()), celery, slots.failure, *background)
+        leaving = asyncio.create_task(drain(settings, recorder, supervisor, celery))
+        await _first(asyncio.create_task(signals.get()), leaving, slots.failure, *background)
+    finally:
+        supervisor.kill()
+        server.should_exit = True
+        for task in (celery, *background):
+            task.cancel()
+        await asyncio.gather(celery, *background, return_exceptions=True)
+        socket_server.close()
+        await events_client.aclose()
+        await depth_client.aclose()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listen_for_signals() -> asyncio.Queue[int]:
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    return signals
+
+
+async def _first(*tasks: asyncio.Future[Any]) -> None:
+    """Until one of the tasks ends; what it raised is raised here: nothing that the keeper needs may end silently."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

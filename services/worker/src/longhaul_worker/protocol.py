@@ -1,0 +1,47 @@
+"""Frames between a pool child (or Celery's main process) and its keeper: one JSON object a line on a Unix socket.
+
+| from the child | answer |
+|---|---|
+| `hello {pid}` first | none |
+| `claim {queue}` | `claimed {claim}` or `nothing` |
+| `progress {fraction, message, data}`, `log {level, message, fields}` | none |
+| `checkpoint {state}` | `saved` or `refused {message}`, once the state is safe |
+| `finish {ending, result, error, delay_seconds}` | none: the keeper has it |
+
+| from the keeper, at any time | meaning |
+|---|---|
+| `cancel` | someone cancelled the job: stop soon, or be killed |
+| `drain` | save a checkpoint and hand over |
+| `soft_timeout` | the soft limit has passed |
+
+| from Celery's main process | meaning |
+|---|---|
+| `pulse` | its event loop ticks |
+| `exited {pid, exit_code}` | a child ended; negative codes are signals |
+
+The keeper tells Celery's main process `reap` when a child died: by itself it looks only every few seconds.
+
+Frames from the keeper carry the epoch they are about, so that one that is late meets no other job.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+SOCKET_VARIABLE: Final = "LONGHAUL_KEEPER_SOCKET"
+FRAME_LIMIT_BYTES: Final = 16 * 1024 * 1024
+
+
+def encode(op: str, **fields: Any) -> bytes:
+    """One frame."""
+    return orjson.dumps({"op": op, **fields}) + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The frame of one line. Raises ValueError where it is none."""
+    frame = orjson.loads(line)
+    if not isinstance(frame, dict) or "op" not in frame:
+        raise ValueError("a frame is a JSON object with an op")
+    return frame

@@ -1,0 +1,67 @@
+"""The spool: outcomes on disk while the database is away, so that a keeper's restart throws no finished hour away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+import structlog
+
+from longhaul.errors import ConfigurationError
+from longhaul.ledger.leases import AttemptEnd, Lease
+from longhaul.states import Ending, State, Transition
+
+_log = structlog.get_logger(__name__)
+
+
+class Spool:
+    """One file an outcome, named for its job and epoch. Writing is atomic; a file that can't be read is left alone."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"LONGHAUL_SPOOL_DIR: {folder} can't be made ({error.strerror}).") from error
+        self._folder = folder
+
+    def save(self, end: AttemptEnd) -> None:
+        """Keep an outcome. A full disk is logged: the outcome is still in memory."""
+        path = self._path(end.lease)
+        try:
+            unfinished = path.with_suffix(".tmp")
+            unfinished.write_bytes(orjson.dumps(asdict(end)))
+            unfinished.replace(path)
+        except OSError as error:
+            _log.error("spool_failed", job_id=str(end.lease.job_id), epoch=end.lease.epoch, error=str(error))
+
+    def delete(self, lease: Lease) -> None:
+        """Forget an outcome: it is committed, or another attempt owns the job."""
+        self._path(lease).unlink(missing_ok=True)
+
+    def load(self) -> list[AttemptEnd]:
+        """The outcomes that an earlier keeper left."""
+        ends = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                ends.append(_parse(orjson.loads(path.read_bytes())))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                _log.error("spool_file_unreadable", path=str(path), error=str(error))
+        return ends
+
+    def _path(self, lease: Lease) -> Path:
+        return self._folder / f"{lease.job_id}-{lease.epoch}.json"
+
+
+def _parse(value: dict[str, object]) -> AttemptEnd:
+    lease, transition = value.pop("lease"), value.pop("transition")
+    assert isinstance(lease, dict)
+    assert isinstance(transition, dict)
+    fields: dict[str, object] = {
+        **value,
+        "lease": Lease(job_id=UUID(lease["job_id"]), epoch=lease["epoch"]),
+        "transition": Transition(**{**transition, "state": State(transition["state"])}),
+        "ending": Ending(str(value["ending"])),
+    }
+    return AttemptEnd(**fields)  # type: ignore[arg-type]  # the fields are those that `save` wrote
