@@ -37,11 +37,12 @@ def running_key(pool: str) -> str:
 
 def create_client(url: str, *, timeout_seconds: float = 1.0) -> redis.Redis:
     """A client that gives up soon: nobody may wait for a doorbell."""
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}  # a Unix socket has none
     return redis.Redis.from_url(
         url,
+        **keepalive,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
-        socket_keepalive=True,
         health_check_interval=10,
         retry=Retry(NoBackoff(), 0),
     )

@@ -82,6 +82,15 @@ class Task(Generic[Params, Result]):
         return self.function(job, params)
 
 
+class TaskDecorator(typing.Protocol):
+    """What `@task(...)` is: two overloads, so that a type checker sees the models of sync and async functions."""
+
+    @typing.overload
+    def __call__(self, function: Callable[[Job, Params], Awaitable[Result]], /) -> Task[Params, Result]: ...
+    @typing.overload
+    def __call__(self, function: Callable[[Job, Params], Result], /) -> Task[Params, Result]: ...
+
+
 def task(
     *,
     name: str | None = None,
@@ -96,7 +105,7 @@ def task(
     backoff: float = 2.0,
     backoff_max: float = 600.0,
     version: str = "1",
-) -> Callable[[TaskFunction[Params, Result]], Task[Params, Result]]:
+) -> TaskDecorator:
     """Make a function `(Job, Params) -> Result` a task. Params and Result are pydantic models; all times in seconds.
 
     The name defaults to the function's with its module's last part: `documents.index`. Sync functions run in the
@@ -105,7 +114,7 @@ def task(
     Raises ConfigurationError where the signature or a limit can't be used.
     """
 
-    def wrap(function: TaskFunction[Params, Result]) -> Task[Params, Result]:
+    def wrap(function: Callable[[Job, Any], Any]) -> Task[Any, Any]:
         params_model, result_model = _models(function)
         spec = TaskSpec(
             name=name or f"{function.__module__.rpartition('.')[2]}.{function.__name__}",

@@ -99,7 +99,10 @@ class Tries:
         was_never_sent = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
         pause = self._next() if call.is_repeatable or was_never_sent else None
         if pause is None:
-            raise ApiUnreachable from error
+            url = error.request.url
+            raise ApiUnreachable(
+                f"{url.scheme}://{url.netloc.decode()} does not answer: check that the API runs there, or set LONGHAUL_URL to where it is."
+            ) from error
         return pause
 
     def pause_after(self, call: Call[Any], response: httpx2.Response) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ from longhaul.ledger.connection import Connection
 
 TERMINAL_EVENTS = frozenset({"succeeded", "failed", "dead", "cancelled"})
 ATTEMPT_ENDINGS = TERMINAL_EVENTS | {"retrying", "interrupted"}
+REPORTS = frozenset({"progress", "log", "checkpoint"})
+"""What a running attempt reports. Everything else changes the job's state, or asks for it."""
 
 
 def encode(job_id: UUID, seq: int, type: str, at: datetime, epoch: int, data: Any) -> bytes:
@@ -25,6 +27,41 @@ async def read(connection: Connection, job_id: UUID, *, after: int, limit: int =
     cursor = await connection.execute(
         "SELECT seq, type, epoch, at, data FROM job_events WHERE job_id = %s AND seq > %s ORDER BY seq LIMIT %s",
         (job_id, after, limit),
+    )
+    return [_view(job_id, row) for row in await cursor.fetchall()]
+
+
+_PAGES = """
+SELECT wanted.job_id, wanted.after, event.seq, event.type, event.epoch, event.at, event.data
+FROM unnest(%(job_ids)s::uuid[], %(afters)s::bigint[]) AS wanted (job_id, after)
+CROSS JOIN LATERAL (
+    SELECT seq, type, epoch, at, data FROM job_events
+    WHERE job_events.job_id = wanted.job_id AND seq > wanted.after ORDER BY seq LIMIT %(limit)s
+) AS event
+ORDER BY wanted.job_id, wanted.after, event.seq
+"""
+
+
+async def read_pages(
+    connection: Connection, wanted: Sequence[tuple[UUID, int]], *, limit: int
+) -> dict[tuple[UUID, int], list[dict[str, Any]]]:
+    """Several pages at once: for each distinct `(job_id, after)` what `read` gives."""
+    query = {"job_ids": [one[0] for one in wanted], "afters": [one[1] for one in wanted], "limit": limit}
+    cursor = await connection.execute(_PAGES, query)
+    pages: dict[tuple[UUID, int], list[dict[str, Any]]] = {(job_id, after): [] for job_id, after in wanted}
+    for row in await cursor.fetchall():
+        pages[row["job_id"], row["after"]].append(_view(row["job_id"], row))
+    return pages
+
+
+async def read_changes(
+    connection: Connection, job_id: UUID, *, after: int, until: int, limit: int = 500
+) -> list[dict[str, Any]]:
+    """Events with `after` < id <= `until` that changed what the job is: all but those that a running attempt reports."""
+    cursor = await connection.execute(
+        "SELECT seq, type, epoch, at, data FROM job_events"
+        " WHERE job_id = %s AND seq > %s AND seq <= %s AND type <> ALL(%s) ORDER BY seq LIMIT %s",
+        (job_id, after, until, sorted(REPORTS), limit),
     )
     return [_view(job_id, row) for row in await cursor.fetchall()]
 

@@ -91,6 +91,12 @@ def _view(row: dict[str, Any], threshold: int) -> dict[str, Any]:
     }
 
 
+async def read_names(connection: Connection) -> frozenset[str]:
+    """The names of the queues that jobs may be sent to."""
+    cursor = await connection.execute("SELECT name FROM queues")
+    return frozenset(row["name"] for row in await cursor.fetchall())
+
+
 async def declare(connection: Connection, names: Sequence[str]) -> None:
     """Make queues known: jobs may be sent to those that a task or a worker names."""
     await connection.execute(

@@ -1,0 +1,110 @@
+"""Tasks that do what a test wants of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from longhaul import Job, Permanent, Retryable, SoftTimeout, task
+
+
+class Nothing(BaseModel):
+    pass
+
+
+class Text(BaseModel):
+    text: str = ""
+
+
+class Number(BaseModel):
+    value: float = 0.0
+
+
+@task(name="sample.environment")
+def environment(_job: Job, _params: Nothing) -> Text:
+    """All that user code could read of the database's credentials."""
+    seen = [f"{name}={value}" for name, value in os.environ.items()]
+    pid = os.getpid()
+    while pid > 1:
+        try:
+            seen.append(Path(f"/proc/{pid}/environ").read_text())
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except PermissionError:
+            break
+    return Text(text="\n".join(seen))
+
+
+@task(name="sample.saves_on_soft_timeout", soft_timeout=1, timeout=30, retries=0)
+def saves_on_soft_timeout(job: Job, _params: Nothing) -> Text:
+    try:
+        while True:
+            time.sleep(0.01)
+    except SoftTimeout:
+        job.checkpoint({"saved": True})
+        return Text(text="saved in time")
+
+
+@task(name="sample.async_soft_timeout", soft_timeout=1, timeout=30, retries=0)
+async def async_soft_timeout(job: Job, _params: Nothing) -> Text:
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeout:
+        job.checkpoint({"saved": True})
+        return Text(text="saved in time")
+    return Text(text="was not interrupted")
+
+
+@task(name="sample.ignores_soft_timeout", soft_timeout=0.5, timeout=30, retries=0)
+def ignores_soft_timeout(_job: Job, _params: Nothing) -> Text:
+    while True:
+        time.sleep(0.01)
+
+
+@task(name="sample.not_interruptible", timeout=60)
+def not_interruptible(job: Job, params: Number) -> Number:
+    """Sleeps, and can't hand over."""
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < params.value:
+        job.progress(passed / params.value)
+        time.sleep(0.02)
+    return params
+
+
+@task(name="sample.odd_error", retry_on=(LookupError,))
+def odd_error(job: Job, params: Text) -> Text:
+    """Raises what its params name, on the first attempt only where it may pass."""
+    match params.text:
+        case "listed" if job.attempt == 1:
+            raise KeyError("a listed error may pass")
+        case "connection" if job.attempt == 1:
+            raise ConnectionResetError("the network may come back")
+        case "retryable" if job.attempt == 1:
+            raise Retryable("please again", delay_seconds=0.2)
+        case "always":
+            raise Retryable("never works", delay_seconds=0)
+        case "value":
+            raise ValueError("a bug stays a bug")
+        case "permanent":
+            raise Permanent("no")
+        case "exit":
+            raise SystemExit(3)
+        case "memory":
+            raise MemoryError("too large")
+        case "wrong_result":
+            return Nothing()  # type: ignore[return-value]  # what the test is about
+    return Text(text=f"attempt {job.attempt}")
+
+
+@task(name="sample.large_result")
+def large_result(_job: Job, params: Number) -> Text:
+    return Text(text="x" * int(params.value))
+
+
+@task(name="sample.large_checkpoint", retries=0)
+def large_checkpoint(job: Job, params: Number) -> Text:
+    job.checkpoint("x" * int(params.value))
+    return Text(text="saved")
