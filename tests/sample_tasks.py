@@ -26,16 +26,9 @@ class Number(BaseModel):
 
 @task(name="sample.environment")
 def environment(_job: Job, _params: Nothing) -> Text:
-    """All that user code could read of the database's credentials."""
-    seen = [f"{name}={value}" for name, value in os.environ.items()]
-    pid = os.getpid()
-    while pid > 1:
-        try:
-            seen.append(Path(f"/proc/{pid}/environ").read_text())
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except PermissionError:
-            break
-    return Text(text="\n".join(seen))
+    """The environments that user code can read: its own, and that of Celery's main process."""
+    own = "\n".join(f"{name}={value}" for name, value in os.environ.items())
+    return Text(text=own + Path(f"/proc/{os.getppid()}/environ").read_text().replace("\0", "\n"))
 
 
 @task(name="sample.saves_on_soft_timeout", soft_timeout=1, timeout=30, retries=0)

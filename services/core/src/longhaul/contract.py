@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from longhaul.states import Ending, State
 from longhaul.task import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
+"""Visible ASCII."""
 
 
 class _Strict(BaseModel):
@@ -25,7 +28,12 @@ class SubmitRequest(_Strict):
     params: dict[str, JsonValue] = Field(default_factory=dict, description="Must fit the task's JSON Schema.")
     queue: Name | None = Field(default=None, description="Another queue than the task's own.")
     priority: int = Field(default=0, ge=-9, le=9, description="One step is worth five minutes of waiting.")
-    run_after: datetime | None = Field(default=None, description="Not before this time.")
+    run_after: AwareDatetime | None = Field(
+        default=None,
+        ge=datetime(1970, 1, 1, tzinfo=UTC),
+        le=datetime(9000, 1, 1, tzinfo=UTC),  # what every client's clock and calendar can hold
+        description="Not before this time.",
+    )
     timeout: float | None = Field(
         default=None,
         gt=0,
@@ -38,7 +46,7 @@ class SubmitRequest(_Strict):
 class BatchItem(SubmitRequest):
     """A job of a batch, with its own idempotency key."""
 
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    idempotency_key: IdempotencyKey | None = None
 
 
 class BatchRequest(_Strict):
@@ -206,8 +214,14 @@ class WorkerView(BaseModel):
     seen_at: datetime
 
 
+class QueueUpdate(_Strict):
+    """What to change about a queue."""
+
+    max_running: int | None = Field(ge=1, le=2**31 - 1, description="At most so many at once; null: no limit.")
+
+
 class BulkRequest(_Strict):
-    """Jobs to act on: by id, or all that a filter finds."""
+    """Dead letters to act on: by id, or all that a filter finds, at most 1,000 at once. An empty request means all."""
 
     ids: list[UUID] | None = Field(default=None, min_length=1, max_length=1000)
     task: Name | None = None

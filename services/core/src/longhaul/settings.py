@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     def _lease_survives_missed_renewals(self) -> Self:
         if self.lease_seconds < 3 * self.renew_seconds:
             raise ValueError(
-                f"lease_seconds ({self.lease_seconds:g}) must be at least three times renew_seconds "
+                f"LONGHAUL_LEASE_SECONDS ({self.lease_seconds:g}) must be at least three times LONGHAUL_RENEW_SECONDS "
                 f"({self.renew_seconds:g}), or one slow renewal loses running jobs"
             )
         return self
@@ -76,7 +76,7 @@ def load_settings(cls: type[S]) -> S:
         lines = []
         for one in error.errors():
             name = str(one["loc"][0]) if one["loc"] else ""
-            variable = name if name.startswith("OTEL_") else f"LONGHAUL_{name.upper()}" if name else "The settings"
+            variable = name if name.startswith("OTEL_") else f"LONGHAUL_{name.upper()}" if name else ""
             reason = "is not set" if one["type"] == "missing" else one["msg"].removeprefix("Value error, ")
-            lines.append(f"{variable}: {reason}.")
+            lines.append(f"{variable}: {reason}." if variable else f"{reason}.")
         raise ConfigurationError("\n".join(lines)) from None

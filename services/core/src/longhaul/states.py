@@ -54,8 +54,8 @@ class Ending(StrEnum):
     """Its owner was not heard of for a whole lease."""
 
 
-INTERRUPTIONS = frozenset({Ending.HANDED_OVER, Ending.CRASHED, Ending.LEASE_LOST})
-"""Endings that the platform caused: they use up no retry, but count against `max_interruptions`."""
+LONGEST_DELAY_SECONDS = 365 * 24 * 3600.0
+"""Whatever backoff or wish says: a longer delay would pass what PostgreSQL's and Python's times can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,7 @@ def decide(ending: Ending, budget: Budget, *, jitter: float, delay_seconds: floa
             if budget.retries >= budget.retries_max:
                 return Transition(state=State.DEAD, event="dead")
             wait_seconds = backoff_seconds(budget, jitter) if delay_seconds is None else max(0.0, delay_seconds)
+            wait_seconds = min(wait_seconds, LONGEST_DELAY_SECONDS)
             return Transition(state=State.QUEUED, event="retrying", retries_used=1, delay_seconds=wait_seconds)
         case Ending.HANDED_OVER:
             # A drain is the platform's doing alone, and it made progress: it may happen any number of times.

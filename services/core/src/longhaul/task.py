@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable
@@ -50,17 +51,21 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         problems = [
-            (not _NAME.match(self.name), f"name {self.name!r} must match {NAME_PATTERN}"),
-            (not _NAME.match(self.queue), f"queue {self.queue!r} must match {NAME_PATTERN}"),
+            (not _NAME.fullmatch(self.name), f"name {self.name!r} must match {NAME_PATTERN}"),
+            (not _NAME.fullmatch(self.queue), f"queue {self.queue!r} must match {NAME_PATTERN}"),
             (self.retries < 0, "retries must be 0 or more"),
-            (self.timeout_seconds <= 0, "timeout must be more than 0 seconds"),
+            # JSON, and so the catalogue, knows no infinity.
+            (not 0 < self.timeout_seconds < math.inf, "timeout must be more than 0 seconds, and finite"),
             (
                 self.soft_timeout_seconds is not None and not 0 < self.soft_timeout_seconds < self.timeout_seconds,
                 "soft_timeout must be more than 0 and less than timeout",
             ),
             (self.concurrency is not None and self.concurrency < 1, "concurrency must be 1 or more, or None"),
             (self.max_interruptions < 0, "max_interruptions must be 0 or more"),
-            (not 0 <= self.backoff_seconds <= self.backoff_max_seconds, "backoff must be between 0 and backoff_max"),
+            (
+                not 0 <= self.backoff_seconds <= self.backoff_max_seconds < math.inf,
+                "backoff must be between 0 and backoff_max, and both finite",
+            ),
         ]
         wrong = [message for is_wrong, message in problems if is_wrong]
         if wrong:
@@ -162,7 +167,10 @@ def load_tasks(modules: Iterable[str]) -> dict[str, Task[Any, Any]]:
 
 def _models(function: Callable[..., Any]) -> tuple[type[Any], type[Any]]:
     usage = f"{function.__qualname__} must be (job: Job, params: SomeModel) -> SomeModel with pydantic models"
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise ConfigurationError(f"{usage}; define the models at the top of their module: {error}.") from error
     names = list(inspect.signature(function).parameters)
     if len(names) != 2 or hints.get(names[0]) is not Job:
         raise ConfigurationError(f"{usage}; its first parameter is the Job.")

@@ -37,7 +37,8 @@ class KeeperLine:
         """Set by an async task's runner; sync tasks get the exception by a signal in the main thread."""
         self.cancelled = False
         self.draining = False
-        signal.signal(signal.SIGUSR1, self._raise_soft_timeout)
+        # SIGUSR1 is billiard's own soft limit.
+        signal.signal(signal.SIGUSR2, self._raise_soft_timeout)
         self._send(protocol.encode("hello", pid=os.getpid()))
         threading.Thread(target=self._listen, name="keeper-line", daemon=True).start()
 
@@ -112,7 +113,7 @@ class KeeperLine:
             if self.on_soft_timeout is not None:
                 self.on_soft_timeout()
             elif self._main_thread is not None:
-                signal.pthread_kill(self._main_thread, signal.SIGUSR1)
+                signal.pthread_kill(self._main_thread, signal.SIGUSR2)
 
     def _raise_soft_timeout(self, _signal: int, _frame: object) -> None:
         # Runs in the main thread. Between two jobs there is nothing to raise into.

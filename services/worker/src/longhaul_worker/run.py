@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from longhaul import telemetry
-from longhaul.errors import Cancelled, HandOver, Permanent, Retryable, SoftTimeout
+from longhaul.errors import Cancelled, HandOver, LonghaulError, Permanent, Retryable, SoftTimeout
 from longhaul.job import Job
 from longhaul.states import Ending
 from longhaul.task import Task
@@ -85,7 +85,7 @@ def run(task: Task[Any, Any], job: Job, params: Any, line: KeeperLine) -> Outcom
 
 def _failure(ending: Ending, error: BaseException, *, code: str | None = None, delay: float | None = None) -> Outcome:
     details = {
-        "code": code or getattr(error, "code", "task_failed"),
+        "code": code or (error.code if isinstance(error, LonghaulError) else "task_failed"),
         "message": str(error) or type(error).__name__,
         "type": type(error).__name__,
     }

@@ -82,7 +82,8 @@ def submit(
         "timeout": timeout,
         "metadata": metadata,
     }
-    return _post(
+    return _send(
+        "POST",
         "/v1/jobs",
         _one(JobView),
         body={name: value for name, value in request.items() if value is not None},
@@ -96,7 +97,9 @@ def submit_batch(jobs: Iterable[BatchItem]) -> Call[list[BatchAnswer]]:
         item.model_dump(mode="json", exclude_none=True) | {"idempotency_key": item.idempotency_key or str(uuid4())}
         for item in jobs
     ]
-    return _post("/v1/jobs:batch", lambda body: BatchAnswers.model_validate_json(body).jobs, body={"jobs": items})
+    return _send(
+        "POST", "/v1/jobs:batch", lambda body: BatchAnswers.model_validate_json(body).jobs, body={"jobs": items}
+    )
 
 
 def get(id: JobId) -> Call[JobView]:
@@ -114,19 +117,19 @@ def attempts(id: JobId) -> Call[list[AttemptView]]:
     return _get(_job(id, "/attempts"), _many(AttemptView))
 
 
-def logs(id: JobId, *, after: int = 0) -> Call[list[EventView]]:
-    """Lines that a job logged, with an event id above `after`."""
-    return _get(_job(id, "/logs"), _many(EventView), after=after)
+def logs(id: JobId, *, after: int = 0, limit: int = 500) -> Call[list[EventView]]:
+    """At most `limit` (1,000) lines that a job logged, oldest first, with an event id above `after`."""
+    return _get(_job(id, "/logs"), _many(EventView), after=after, limit=limit)
 
 
 def cancel(id: JobId) -> Call[JobView]:
     """Cancel a job; a running one is asked to stop, then killed. Raises JobFinished."""
-    return _post(_job(id, "/cancel"), _one(JobView))
+    return _send("POST", _job(id, "/cancel"), _one(JobView))
 
 
 def replay(id: JobId) -> Call[JobView]:
     """Submit a failed or dead job again: returns the new one. Raises NotReplayable."""
-    return _post(_job(id, "/replay"), _one(JobView), is_repeatable=False)
+    return _send("POST", _job(id, "/replay"), _one(JobView), is_repeatable=False)
 
 
 def list_jobs(
@@ -167,12 +170,17 @@ def queues() -> Call[list[QueueView]]:
 
 def pause(name: str) -> Call[QueueView]:
     """Pause a queue: jobs that run go on, none is started. Raises UnknownQueue."""
-    return _post(f"/v1/queues/{_segment(name)}/pause", _one(QueueView))
+    return _send("POST", f"/v1/queues/{_segment(name)}/pause", _one(QueueView))
 
 
 def resume(name: str) -> Call[QueueView]:
     """Let a paused queue go on. Raises UnknownQueue."""
-    return _post(f"/v1/queues/{_segment(name)}/resume", _one(QueueView))
+    return _send("POST", f"/v1/queues/{_segment(name)}/resume", _one(QueueView))
+
+
+def limit(name: str, max_running: int | None) -> Call[QueueView]:
+    """Let at most so many jobs of a queue run at once; None: no limit. Raises UnknownQueue."""
+    return _send("PATCH", f"/v1/queues/{_segment(name)}", _one(QueueView), body={"max_running": max_running})
 
 
 def workers() -> Call[list[WorkerView]]:
@@ -191,17 +199,21 @@ def dead_letters(*, task: str | None = None, queue: str | None = None, page_size
 def replay_dead_letters(
     ids: Iterable[JobId] | None = None, *, task: str | None = None, queue: str | None = None
 ) -> Call[BulkAnswer]:
-    """Replay dead letters: these, or all of a task or a queue. `done` has the ids of the new jobs."""
-    return _post(
-        "/v1/dead-letters/replay", _one(BulkAnswer), body=_selection(ids, task=task, queue=queue), is_repeatable=False
+    """Replay dead letters: these, or all (of a task or a queue), 1,000 at once. `done` are the ids of the new jobs."""
+    return _send(
+        "POST",
+        "/v1/dead-letters:replay",
+        _one(BulkAnswer),
+        body=_selection(ids, task=task, queue=queue),
+        is_repeatable=False,
     )
 
 
 def discard(
     ids: Iterable[JobId] | None = None, *, task: str | None = None, queue: str | None = None
 ) -> Call[BulkAnswer]:
-    """Take jobs out of the dead-letter queue for good: these, or all of a task or a queue."""
-    return _post("/v1/dead-letters/discard", _one(BulkAnswer), body=_selection(ids, task=task, queue=queue))
+    """Take jobs out of the dead-letter queue for good: these, or all (of a task or a queue), 1,000 at once."""
+    return _send("POST", "/v1/dead-letters:discard", _one(BulkAnswer), body=_selection(ids, task=task, queue=queue))
 
 
 # How calls are made.
@@ -213,7 +225,8 @@ def _get(path: str, parse: Callable[[bytes], T], **query: Any) -> Call[T]:
     return Call(method="GET", path=path, parse=parse, query={k: v for k, v in query.items() if v is not None})
 
 
-def _post(
+def _send(
+    method: str,
     path: str,
     parse: Callable[[bytes], T],
     *,
@@ -224,7 +237,7 @@ def _post(
     content = None if body is None else to_json(body)
     typed = {"Content-Type": "application/json"} if content is not None else {}
     return Call(
-        method="POST",
+        method=method,
         path=path,
         parse=parse,
         headers={**typed, **(headers or {})},

@@ -86,6 +86,7 @@ class _Api:
     queues = _Method(calls.queues)
     pause = _Method(calls.pause)
     resume = _Method(calls.resume)
+    limit = _Method(calls.limit)
     workers = _Method(calls.workers)
     dead_letters = _Pages(calls.dead_letters)
     replay_dead_letters = _Method(calls.replay_dead_letters)

@@ -94,7 +94,10 @@ class Following:
             event = EventView.model_validate_json(sent.data)
         except ValidationError as error:
             raise UnreadableAnswer from error
-        return self._advance(event) if event.id > self.last_id else None
+        if event.id <= self.last_id:
+            return None
+        self._missed_streams = 0
+        return self._advance(event)
 
     def after_stream(self, job: JobView) -> EventView | None:
         """Look at the job after a stream that ended without its last event; perhaps that stands in for an event."""

@@ -100,9 +100,10 @@ async def read_attempts(connection: Connection, job_id: UUID) -> list[dict[str, 
                 "error": None,
                 "evidence": None,
             }
-        elif attempt := attempts.get(row["epoch"]):
+        elif "ending" in row["data"] and (attempt := attempts.get(row["epoch"])):
+            # Without an ending it is a cancel that found the job between two attempts.
             attempt["ended_at"] = row["at"]
-            attempt["ending"] = row["data"].get("ending")
+            attempt["ending"] = row["data"]["ending"]
             attempt["error"] = row["data"].get("error")
             attempt["evidence"] = row["data"].get("evidence")
     return list(attempts.values())

@@ -64,7 +64,9 @@ def digest(request: object) -> str:
     return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-# Keeps: one job per (tenant, idempotency key); a job and its first event are there together or not at all.
+# Keeps: one job per (tenant, idempotency key); a job and its first event are there together or not at all. Sorted by
+# key, so that two submits of the same keys never wait for each other in a circle. A `run_after` that has passed is now:
+# it must not buy a place in the queue.
 _INSERT = f"""
 WITH inserted AS (
     INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
@@ -72,13 +74,14 @@ WITH inserted AS (
         request_digest, trace_context, state, event_seq, run_after, rank_at)
     SELECT id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, idempotency_key,
-        decode(request_digest, 'hex'), trace_context, 'queued', 1, coalesce(run_after, now()),
-        coalesce(run_after, now()) - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
+        decode(request_digest, 'hex'), trace_context, 'queued', 1, greatest(run_after, now()),
+        greatest(run_after, now()) - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
     FROM json_to_recordset(%(jobs)s::json) AS new (id uuid, tenant text, submitted_by text, task text, queue text,
         priority smallint, params json, metadata json, retries_max integer, max_interruptions integer,
         timeout_seconds double precision, soft_timeout_seconds double precision, backoff_seconds double precision,
         backoff_max_seconds double precision, interruptible boolean, idempotency_key text, request_digest text,
         trace_context text, run_after timestamptz)
+    ORDER BY tenant, idempotency_key
     ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING {COLUMNS}
 ), event AS (
@@ -98,7 +101,9 @@ async def submit(connection: Connection, jobs: Sequence[NewJob]) -> list[Submitt
 
     All of them are committed when this returns.
     """
-    cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in jobs])})
+    # In the order of keys, so that two statements with the same keys never wait for each other in a circle.
+    ordered = sorted(jobs, key=lambda job: (job.tenant, job.idempotency_key or ""))
+    cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in ordered])})
     inserted = {row["id"]: row for row in await cursor.fetchall()}
     repeats = [job for job in jobs if job.id not in inserted]
     if not repeats:
@@ -200,17 +205,19 @@ async def cancel(connection: Connection, id: UUID) -> dict[str, Any] | None:
     return await cursor.fetchone()
 
 
-# Keeps: the origin stays as it ended; its replay is a new job that points to it.
+# Keeps: the origin stays as it ended; its replay is a new job that points to it. A dead letter is replayed once.
 _REPLAY = f"""
 WITH origin AS (
     UPDATE jobs SET resolution = 'replayed', updated_at = now()
-    WHERE id = %(id)s AND state IN ('failed', 'dead')
-    RETURNING *
+    FROM unnest(%(ids)s::uuid[], %(new_ids)s::uuid[]) AS wanted (origin_id, new_id)
+    WHERE id = wanted.origin_id AND state IN ('failed', 'dead')
+      AND (NOT %(dead_letters)s OR (state = 'dead' AND resolution IS NULL))
+    RETURNING jobs.*, new_id
 ), inserted AS (
     INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, origin_id,
         trace_context, state, event_seq, run_after, rank_at)
-    SELECT %(new_id)s, tenant, %(submitted_by)s, task, queue, priority, params, metadata, retries_max, max_interruptions,
+    SELECT new_id, tenant, %(submitted_by)s, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, id,
         %(trace_context)s, 'queued', 1, now(), now() - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
     FROM origin
@@ -224,12 +231,26 @@ SELECT * FROM inserted
 
 
 async def replay(
-    connection: Connection, id: UUID, *, new_id: UUID, submitted_by: str, trace_context: str | None
-) -> dict[str, Any] | None:
-    """Submit a failed or dead job again as a new one. None where the job is neither."""
-    query = {"id": id, "new_id": new_id, "submitted_by": submitted_by, "trace_context": trace_context}
+    connection: Connection,
+    new_ids: Mapping[UUID, UUID],
+    *,
+    submitted_by: str,
+    trace_context: str | None,
+    dead_letters: bool = False,
+) -> list[dict[str, Any]]:
+    """Submit failed or dead jobs again as new ones, `new_ids` by their origins. Returns the rows of the new jobs.
+
+    What is neither failed nor dead is left out; with `dead_letters` also what is not in the dead-letter queue any more.
+    """
+    query = {
+        "ids": list(new_ids),
+        "new_ids": list(new_ids.values()),
+        "submitted_by": submitted_by,
+        "trace_context": trace_context,
+        "dead_letters": dead_letters,
+    }
     cursor = await connection.execute(_REPLAY, query)
-    return await cursor.fetchone()
+    return await cursor.fetchall()
 
 
 async def discard(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:

@@ -61,6 +61,7 @@ class Record:
 
     lease: Lease
     notes: Sequence[Note]
+    """At least one: their numbers are the proof that the epoch still held."""
     progress: float | None = None
     progress_message: str | None = None
     checkpoint: str | None = None
@@ -266,14 +267,15 @@ def _record_query(one: Record) -> dict[str, Any]:
     }
 
 
-# Keeps: one end per attempt, only under its epoch; a job that someone cancelled meanwhile is not queued again.
+# Keeps: one end per attempt, only under its epoch; a job that someone cancelled meanwhile is not queued again. One that
+# the platform interrupted is due anew, and keeps the place in the queue that its age gave it.
 _END = f"""
 WITH ended AS (
     UPDATE jobs SET
         state = CASE WHEN %(state)s = 'queued' AND cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE %(state)s END,
         worker_id = NULL, slot = NULL, lease_expires_at = NULL,
         retries = retries + %(retries_used)s, interruptions = interruptions + %(interruptions_used)s,
-        run_after = CASE WHEN %(delay_seconds)s > 0 THEN now() + make_interval(secs => %(delay_seconds)s)
+        run_after = CASE WHEN %(state)s = 'queued' THEN now() + make_interval(secs => %(delay_seconds)s)
             ELSE run_after END,
         rank_at = CASE WHEN %(delay_seconds)s > 0 THEN now() + make_interval(secs => %(delay_seconds)s)
             - priority * interval '{PRIORITY_STEP_SECONDS} seconds' ELSE rank_at END,

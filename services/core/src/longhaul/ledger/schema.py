@@ -27,9 +27,10 @@ _MIGRATION_LOCK = "SELECT pg_advisory_lock(hashtextextended('longhaul:migrate', 
 def migrate(database_url: str, revision: str = "head") -> str:
     """Bring the schema to a revision (`head`, a number, or `base` to remove it) and return the one it has then.
 
-    Raises LedgerUnavailable where the database can't be reached.
+    Raises LedgerUnavailable where the database can't be reached, SchemaMismatch where this code does not know a revision.
     """
     from alembic import command
+    from alembic.util.exc import CommandError
     from sqlalchemy import create_engine
     from sqlalchemy.exc import OperationalError
 
@@ -48,6 +49,10 @@ def migrate(database_url: str, revision: str = "head") -> str:
                 (command.downgrade if downwards else command.upgrade)(config, revision)
                 connection.commit()
             return _current(connection.connection.driver_connection) or "base"
+    except CommandError as error:
+        raise SchemaMismatch(
+            f"{error}. This version knows the revisions up to {HEAD}: migrate with the version that made the newer one."
+        ) from error
     except (OperationalError, psycopg.OperationalError) as error:
         raise LedgerUnavailable(f"The database can't be reached: {str(error).splitlines()[0]}") from error
     finally:

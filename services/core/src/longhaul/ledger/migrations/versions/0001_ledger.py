@@ -53,7 +53,8 @@ CREATE TABLE jobs (
 
     created_at           timestamptz NOT NULL DEFAULT now(),
     updated_at           timestamptz NOT NULL DEFAULT now(),
-    run_after            timestamptz NOT NULL,
+    -- Python's datetime ends with the year 9999: a row past it could be written and never read
+    run_after            timestamptz NOT NULL CHECK (run_after < '9999-12-31 UTC'),
     -- run_after less what the priority is worth in waiting time: the claim order, with ageing built in
     rank_at              timestamptz NOT NULL,
     started_at           timestamptz,

@@ -1,0 +1,1 @@
+"""`make bench`: Longhaul's ratios against an ordinary blueprint, on real servers."""

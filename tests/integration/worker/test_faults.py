@@ -1,0 +1,255 @@
+"""A pod whose parts are killed, frozen, drained or cut off: real processes, real signals. Each test has its own pod."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.pods import Platform, platform
+from tests.waiting import eventually, wait_for
+
+from longhaul_cli.embedded import EmbeddedPostgres
+
+pytestmark = pytest.mark.anyio
+
+LONG = {"seconds": 8, "steps": 40}
+LEASE_SECONDS = 3.0
+
+
+@pytest.fixture
+def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
+    with platform(database_url, redis_url, tmp_path) as one:
+        yield one
+
+
+async def test_a_killed_child_is_noticed_at_once_and_the_job_resumes(here: Platform) -> None:
+    """F2."""
+    here.start_controller()
+    worker = here.start_worker()
+    job_id = await here.submit("demo.sleep", LONG)
+    await here.wait_event(job_id, "checkpoint", count=5)
+    busy = max(worker.celery().children(), key=lambda child: child.cpu_times().user)
+    victims = [child for child in worker.celery().children() if child.pid == busy.pid] or worker.celery().children()
+    for child in worker.celery().children():
+        child.kill()
+    assert victims
+    await here.wait_event(job_id, "started", count=2, timeout_seconds=5)
+    job = await here.wait_state(job_id, "succeeded")
+    first, _ = await here.attempts(job_id)
+    assert (first["ending"], first["evidence"]["signal"]) == ("crashed", "SIGKILL")
+    assert first["evidence"]["peak_memory_bytes"] > 1_000_000
+    assert job["interruptions"] == 1
+    assert job["result"]["steps_done"] == 40
+    assert job["result"]["steps_done_here"] <= 36  # resumed from a checkpoint at step 5 or later, one step redone
+
+
+async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) -> None:
+    """F1, Celery's main process alone."""
+    here.start_controller()
+    worker = here.start_worker()
+    job_id = await here.submit("demo.sleep", LONG)
+    await here.wait_event(job_id, "checkpoint", count=3)
+    children = worker.celery().children()
+    worker.celery().kill()
+    wait_for(lambda: not any(child.is_running() for child in children), what="no orphan goes on computing")
+    job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
+    assert job["attempt"] == 2
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["the keeper alone", "the whole worker"])
+async def test_a_killed_keeper_leaves_no_orphan_and_its_jobs_resume_elsewhere(here: Platform, whole: bool) -> None:
+    """F1. The next attempt starts within a lease and two seconds."""
+    here.start_controller()
+    doomed = here.start_worker()
+    job_id = await here.submit("demo.sleep", LONG)
+    await here.wait_event(job_id, "checkpoint", count=3)
+    here.start_worker()
+    orphans = doomed.descendants()
+    assert orphans
+    if whole:
+        doomed.send_all(signal.SIGKILL)
+    else:
+        doomed.send(signal.SIGKILL)
+    doomed.wait_exit(5)
+    wait_for(lambda: not any(orphan.is_running() for orphan in orphans), what="no orphan goes on computing")
+    job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
+    first, second = await here.attempts(job_id)
+    assert (first["ending"], first["attempt"], second["attempt"]) == ("lease_lost", 1, 2)
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
+    assert first["evidence"]["overdue_seconds"] < 2
+    assert job["result"]["steps_done_here"] < 40
+
+
+async def test_a_worker_frozen_past_its_lease_can_not_commit(here: Platform) -> None:
+    """F6: one commit; the stale twin is stopped within one renewal."""
+    here.start_controller()
+    frozen = here.start_worker()
+    job_id = await here.submit("demo.sleep", LONG)
+    await here.wait_event(job_id, "checkpoint", count=3)
+    here.start_worker()
+    frozen.send_all(signal.SIGSTOP)
+    await here.wait_event(job_id, "started", count=2, timeout_seconds=LEASE_SECONDS + 4)
+    stale = frozen.celery().children()
+    frozen.send_all(signal.SIGCONT)
+    wait_for(
+        lambda: "lease_lost" in frozen.log or "outcome_refused" in frozen.log, what="the stale owner noticed its loss"
+    )
+    wait_for(lambda: not all(child.is_running() for child in stale), what="the loser's child is stopped")
+    job = await here.wait_state(job_id, "succeeded")
+    assert job["attempt"] == 2
+    history = await here.history(job_id)
+    restarted = next(event["id"] for event in history if event["type"] == "started" and event["attempt"] == 2)
+    assert all(event["attempt"] == 2 for event in history if event["id"] > restarted)
+
+
+async def test_a_short_freeze_changes_nothing(here: Platform) -> None:
+    """F7: the same attempt goes on."""
+    here.start_controller()
+    worker = here.start_worker()
+    job_id = await here.submit("demo.sleep", {"seconds": 3, "steps": 30})
+    await here.wait_event(job_id, "checkpoint", count=3)
+    worker.send_all(signal.SIGSTOP)
+    before = await here.history(job_id)
+    wait_for(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, what="the worker is frozen")
+    worker.send_all(signal.SIGCONT)
+    job = await here.wait_state(job_id, "succeeded")
+    assert job["attempt"] == 1
+    assert len(await here.history(job_id)) > len(before)
+
+
+async def test_a_drain_lets_a_short_job_finish(here: Platform) -> None:
+    """F8."""
+    worker = here.start_worker()
+    job_id = await here.submit("demo.sleep", {"seconds": 2, "steps": 20})
+    await here.wait_event(job_id, "started")
+    waiting = await here.submit("demo.echo")
+    await here.wait_state(waiting, "succeeded")
+    worker.send(signal.SIGTERM)
+    assert worker.wait_exit(20) == 0
+    job = await here.job(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
+    async with await here.connect() as connection:
+        cursor = await connection.execute("SELECT count(*) AS workers FROM workers")
+        assert await cursor.fetchone() == {"workers": 0}
+
+
+async def test_a_drain_makes_a_long_job_hand_over(here: Platform) -> None:
+    """F9: the checkpoint is saved, the lease given back, the next attempt starts within two seconds."""
+    here.start_controller()
+    worker = here.start_worker(LONGHAUL_DRAIN_SECONDS="2")
+    job_id = await here.submit("demo.sleep", {"seconds": 12, "steps": 60})
+    await here.wait_event(job_id, "checkpoint", count=3)
+    here.start_worker()
+    worker.send(signal.SIGTERM)
+    assert worker.wait_exit(20) == 0
+    job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
+    first, second = await here.attempts(job_id)
+    assert (first["ending"], first["evidence"]) == ("handed_over", None)
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
+    assert (job["interruptions"], job["retries"]) == (0, 0)
+    handed_over_at = [event for event in await here.history(job_id) if event["type"] == "interrupted"][0]["id"]
+    saved = len(
+        [
+            event
+            for event in await here.history(job_id)
+            if event["type"] == "checkpoint" and event["id"] < handed_over_at
+        ]
+    )
+    assert job["result"]["steps_done_here"] == 60 - saved  # nothing was done twice
+
+
+async def test_a_drain_gives_back_what_can_not_hand_over(here: Platform) -> None:
+    here.start_controller()
+    worker = here.start_worker(LONGHAUL_DRAIN_SECONDS="2")
+    job_id = await here.submit("sample.not_interruptible", {"value": 5})
+    await here.wait_event(job_id, "progress")
+    here.start_worker()
+    worker.send(signal.SIGTERM)
+    assert worker.wait_exit(20) == 0
+    await here.wait_state(job_id, "succeeded", timeout_seconds=40)
+    first, second = await here.attempts(job_id)
+    assert (first["ending"], first["error"]["code"]) == ("handed_over", "drained")
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
+
+
+async def test_celery_that_hangs_in_its_shutdown_is_ended(here: Platform) -> None:
+    """F11."""
+    worker = here.start_worker(LONGHAUL_CELERY_EXIT_SECONDS="1")
+    celery = worker.celery()
+    celery.suspend()
+    worker.send(signal.SIGTERM)
+    assert worker.wait_exit(10) == 0
+    wait_for(lambda: not celery.is_running(), what="Celery is gone")
+
+
+async def test_an_outage_of_the_database_longer_than_the_lease_kills_no_work(
+    breakable_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path
+) -> None:
+    """F22: the job computes on and commits afterwards, in the same attempt, and no probe fails meanwhile."""
+    with platform(breakable_postgres.database_url, redis_url, tmp_path) as here:
+        here.start_controller()
+        worker = here.start_worker()
+        job_id = await here.submit("demo.sleep", {"seconds": 2, "steps": 20})
+        await here.wait_event(job_id, "checkpoint", count=2)
+        breakable_postgres.stop()
+        spool = tmp_path / "spool"
+        wait_for(lambda: list(spool.glob("*.json")), timeout_seconds=20, what="the outcome is on disk")
+        live = worker.probe("/livez")
+        assert live is not None
+        assert live.status_code == 200
+        gone_for = wait_for(
+            lambda: psutil.time.time() - spool.stat().st_mtime > LEASE_SECONDS + 1,
+            timeout_seconds=20,
+            what="the outage outlasts the lease",
+        )
+        assert gone_for
+        breakable_postgres.start()
+        job = await here.wait_state(job_id, "succeeded", timeout_seconds=20)
+        assert (job["attempt"], job["interruptions"]) == (1, 0)
+        wait_for(lambda: not list(spool.glob("*.json")), what="the spool is empty again")
+
+
+async def test_a_keeper_that_restarts_in_an_outage_commits_what_it_spooled(
+    breakable_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path
+) -> None:
+    with platform(breakable_postgres.database_url, redis_url, tmp_path) as here:
+        worker = here.start_worker()
+        job_id = await here.submit("demo.sleep", {"seconds": 1, "steps": 10})
+        await here.wait_event(job_id, "checkpoint", count=2)
+        breakable_postgres.stop()
+        wait_for(lambda: list((tmp_path / "spool").glob("*.json")), timeout_seconds=20, what="the outcome is on disk")
+        worker.send_all(signal.SIGKILL)
+        worker.wait_exit(5)
+        breakable_postgres.start()
+        here.start_worker()
+        job = await here.wait_state(job_id, "succeeded")
+        assert job["attempt"] == 1
+
+
+async def test_a_deaf_worker_fails_its_liveness_and_a_busy_one_does_not(here: Platform) -> None:
+    here.start_controller()
+    worker = here.start_worker(LONGHAUL_DEAF_SECONDS="1", LONGHAUL_SLOTS="1")
+    await here.wait_state(await here.submit("demo.echo"), "succeeded")
+    worker.celery().suspend()
+    await here.submit("demo.echo")
+
+    async def is_deaf() -> bool:
+        answer = worker.probe("/livez")
+        return answer is not None and answer.status_code == 503 and "doorbells" in answer.json()["problems"]
+
+    await eventually(is_deaf, timeout_seconds=20, what="a deaf worker is not live")
+    worker.celery().resume()
+
+    async def is_live() -> bool:
+        answer = worker.probe("/livez")
+        return answer is not None and answer.status_code == 200
+
+    await eventually(is_live, timeout_seconds=20, what="a worker that hears again is live")
+    busy = await here.submit("demo.sleep", {"seconds": 12, "steps": 60})
+    await here.wait_event(busy, "started")
+    await here.submit("demo.echo", count=5)
+    await here.wait_event(busy, "checkpoint", count=40)
+    assert await is_live()
