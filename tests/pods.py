@@ -83,7 +83,8 @@ class Process:
 class Worker(Process):
     """A worker pod: keeper, Celery and its pool children."""
 
-    def __init__(self, *, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, name: str, *, environment: dict[str, str], log: Path) -> None:
+        self.name = name
         self.probe_url = f"http://127.0.0.1:{(port := free_port())}"
         super().__init__("longhaul-worker", environment={"LONGHAUL_PROBE_PORT": str(port), **environment}, log=log)
 
@@ -132,14 +133,19 @@ class Platform:
 
     def start_worker(self, **environment: str) -> Worker:
         """Start a worker pod and wait until it is ready."""
-        name = f"worker-{len(self._processes)}"
-        worker = Worker(
-            environment={**self.environment, "LONGHAUL_WORKER_NAME": name, **environment},
-            log=self._folder / f"{name}.log",
-        )
-        self._processes.append(worker)
-        worker.wait_ready()
-        return worker
+        return self.start_workers(1, **environment)[0]
+
+    def start_workers(self, count: int, **environment: str) -> list[Worker]:
+        """Start worker pods side by side and wait until all are ready."""
+        workers = []
+        for _ in range(count):
+            name = f"worker-{len(self._processes)}"
+            settings = {**self.environment, "LONGHAUL_WORKER_NAME": name, **environment}
+            workers.append(Worker(name, environment=settings, log=self._folder / f"{name}.log"))
+            self._processes.append(workers[-1])
+        for worker in workers:
+            worker.wait_ready()
+        return workers
 
     def start_controller(self, **environment: str) -> Process:
         """Start a controller replica."""

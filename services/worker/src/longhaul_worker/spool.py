@@ -27,8 +27,10 @@ class Spool:
         self._folder = folder
 
     def save(self, end: AttemptEnd) -> None:
-        """Keep an outcome. A full disk is logged: the outcome is still in memory."""
+        """Keep an outcome, once. A full disk is logged: the outcome is still in memory."""
         path = self._path(end.lease)
+        if path.exists():
+            return
         try:
             unfinished = path.with_suffix(".tmp")
             unfinished.write_bytes(orjson.dumps(asdict(end)))

@@ -1,0 +1,206 @@
+"""One attempt as the keeper holds it: what is written when, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from longhaul.ids import new_job_id
+from longhaul.ledger.leases import AttemptEnd, Claim
+from longhaul.states import Budget, Ending, State
+from longhaul_worker.attempt import NOTES_AT_MOST, Attempt
+
+pytestmark = pytest.mark.anyio
+
+CLAIM = Claim(
+    job_id=new_job_id(),
+    epoch=1,
+    tenant="default",
+    task="sample.task",
+    queue="default",
+    params={},
+    checkpoint=None,
+    budget=Budget(
+        retries=0, retries_max=1, interruptions=0, max_interruptions=1, backoff_seconds=1, backoff_max_seconds=8
+    ),
+    timeout_seconds=60,
+    soft_timeout_seconds=None,
+    interruptible=True,
+    trace_context=None,
+    waited_seconds=0,
+    event_seq=2,
+    claimed_at=datetime.now(UTC),
+)
+
+
+@dataclass
+class Recorded:
+    """A child process that only notes what it is told."""
+
+    pid: int = 1
+    told: list[str] = field(default_factory=list)
+    killed: bool = False
+
+    def tell(self, op: str, claim: Claim) -> None:
+        assert claim.epoch == 1
+        self.told.append(op)
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.fixture
+def start() -> Callable[..., tuple[Attempt, Recorded, list[AttemptEnd]]]:
+    def make(interval_seconds: float = 0.5, **claim: Any) -> tuple[Attempt, Recorded, list[AttemptEnd]]:
+        child, ends = Recorded(), list[AttemptEnd]()
+        attempt = Attempt(
+            replace(CLAIM, **claim),
+            child,
+            cancel_grace_seconds=0.01,
+            progress_interval_seconds=interval_seconds,
+            on_dirty=lambda: None,
+            on_end=lambda _attempt, end: ends.append(end),
+            random=lambda: 0.5,
+        )
+        return attempt, child, ends
+
+    return make
+
+
+Start = Callable[..., tuple[Attempt, Recorded, list[AttemptEnd]]]
+
+
+async def test_the_first_progress_is_due_at_once_and_the_next_after_the_interval(start: Start) -> None:
+    attempt, _, _ = start(interval_seconds=60)
+    assert attempt.due_in_seconds() is None
+    attempt.progress(0.1, "a", {})
+    assert attempt.due_in_seconds() == 0
+    attempt.wrote(attempt.take())
+    attempt.progress(0.2, "b", {})
+    due = attempt.due_in_seconds()
+    assert due is not None
+    assert 50 < due <= 60
+
+
+async def test_newer_progress_replaces_what_waits_but_not_what_is_being_written(start: Start) -> None:
+    attempt, _, _ = start()
+    attempt.progress(0.1, "a", {})
+    record = attempt.take()
+    attempt.progress(0.2, "b", {})
+    attempt.progress(0.3, "c", {"rows": 3})
+    attempt.wrote(record)
+    (note,) = attempt.take().notes
+    assert note.data == {"fraction": 0.3, "message": "c", "data": {"rows": 3}}
+
+
+async def test_a_write_that_failed_is_written_again(start: Start) -> None:
+    attempt, _, _ = start()
+    attempt.log("info", "first", {})
+    attempt.take()
+    attempt.keep()
+    attempt.log("info", "second", {})
+    assert [note.data["message"] for note in attempt.take().notes] == ["first", "second"]
+
+
+async def test_log_lines_are_bounded_and_the_oldest_go(start: Start) -> None:
+    attempt, _, _ = start()
+    for number in range(NOTES_AT_MOST + 5):
+        attempt.log("info", str(number), {})
+    notes = attempt.take().notes
+    assert len(notes) == NOTES_AT_MOST
+    assert notes[-1].data["message"] == str(NOTES_AT_MOST + 4)
+
+
+async def test_a_checkpoint_is_due_at_once_and_answers_once_it_is_written(start: Start) -> None:
+    attempt, _, _ = start(interval_seconds=60)
+    attempt.log("info", "x", {})
+    attempt.wrote(attempt.take())
+    saved = attempt.checkpoint('{"step":1}')
+    assert attempt.due_in_seconds() == 0
+    record = attempt.take()
+    assert record.checkpoint == '{"step":1}'
+    assert not saved.done()
+    attempt.wrote(record)
+    assert saved.done()
+    assert attempt.take().checkpoint is None
+
+
+async def test_a_checkpoint_that_waits_goes_with_the_end(start: Start) -> None:
+    attempt, _, ends = start()
+    attempt.checkpoint('{"step":1}')
+    attempt.release_checkpoints()  # the database is away: the job goes on
+    attempt.finish(Ending.HANDED_OVER)
+    assert (ends[0].checkpoint, ends[0].transition.state) == ('{"step":1}', State.QUEUED)
+
+
+async def test_an_attempt_ends_once(start: Start) -> None:
+    attempt, _, ends = start()
+    attempt.finish(Ending.SUCCEEDED, result="{}")
+    attempt.finish(Ending.PERMANENT)
+    attempt.died({"signal": "SIGKILL"})
+    assert [end.ending for end in ends] == [Ending.SUCCEEDED]
+
+
+async def test_a_cancelled_job_is_told_once_and_then_killed(start: Start) -> None:
+    attempt, child, ends = start()
+    attempt.ask_to_cancel()
+    attempt.ask_to_cancel()
+    assert child.told == ["cancel"]
+    while not child.killed:
+        await asyncio.sleep(0.001)
+    attempt.died({"signal": "SIGKILL"})
+    assert ends[0].ending is Ending.CANCELLED
+
+
+async def test_only_a_job_that_can_resume_is_asked_to_hand_over(start: Start) -> None:
+    attempt, child, _ = start(interruptible=False)
+    attempt.ask_to_hand_over()
+    assert child.told == []
+    attempt, child, _ = start(interruptible=True)
+    attempt.ask_to_hand_over()
+    assert child.told == ["drain"]
+
+
+async def test_the_hard_limit_kills(start: Start) -> None:
+    attempt, child, ends = start(timeout_seconds=0.01)
+    while not child.killed:
+        await asyncio.sleep(0.001)
+    attempt.died({"signal": "SIGKILL"})
+    assert (ends[0].ending, (ends[0].error or {})["code"]) == (Ending.TIMED_OUT, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "code"),
+    [
+        ({"signal": "SIGSEGV"}, "crash"),
+        ({"exit_code": 3}, "crash"),
+        ({"signal": "SIGKILL", "oom_killed": True}, "out_of_memory"),
+    ],
+)
+async def test_a_death_of_its_own_is_a_crash_with_its_cause(start: Start, evidence: dict[str, Any], code: str) -> None:
+    attempt, _, ends = start()
+    attempt.died(evidence)
+    assert ends[0].ending is Ending.CRASHED
+    assert ends[0].evidence == evidence
+    assert (ends[0].error or {})["code"] == code
+
+
+async def test_a_lost_lease_stops_the_process_and_writes_nothing(start: Start) -> None:
+    attempt, child, ends = start()
+    saved = attempt.checkpoint("1")
+    attempt.lose()
+    assert child.killed
+    assert saved.done()
+    attempt.finish(Ending.SUCCEEDED, result="{}")
+    assert ends == []
+
+
+async def test_text_that_postgresql_can_not_hold_is_mended(start: Start) -> None:
+    attempt, _, _ = start()
+    attempt.progress(0.5, "a\0b", {})
+    assert attempt.take().progress_message == "a\N{REPLACEMENT CHARACTER}b"

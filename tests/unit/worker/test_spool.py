@@ -1,0 +1,56 @@
+"""Outcomes on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from longhaul.errors import ConfigurationError
+from longhaul.ids import new_job_id
+from longhaul.ledger.leases import AttemptEnd, Lease
+from longhaul.states import Ending, State, Transition
+from longhaul_worker.spool import Spool
+
+
+def an_end(epoch: int = 3) -> AttemptEnd:
+    return AttemptEnd(
+        lease=Lease(job_id=new_job_id(), epoch=epoch),
+        ending=Ending.TRANSIENT,
+        transition=Transition(state=State.QUEUED, event="retrying", retries_used=1, delay_seconds=2.5),
+        error={"code": "retryable", "message": "später"},
+        evidence={"peak_memory_bytes": 1},
+        checkpoint='{"step": 4}',
+    )
+
+
+def test_what_was_saved_is_loaded_as_it_was(tmp_path: Path) -> None:
+    ends = [an_end(), an_end()]
+    spool = Spool(tmp_path / "spool")
+    for end in ends:
+        spool.save(end)
+    loaded = Spool(tmp_path / "spool").load()
+    assert sorted(loaded, key=lambda end: end.lease.job_id) == sorted(ends, key=lambda end: end.lease.job_id)
+    spool.delete(ends[0].lease)
+    assert Spool(tmp_path / "spool").load() == [ends[1]]
+
+
+def test_the_folder_is_private(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool")
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_broken_file_stands_in_nobodys_way(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    end = an_end()
+    spool.save(end)
+    (tmp_path / "broken.json").write_text('{"lease": ')
+    (tmp_path / "other.json").write_text("{}")
+    assert spool.load() == [end]
+    assert (tmp_path / "broken.json").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_refused_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="LONGHAUL_SPOOL_DIR"):
+        Spool(tmp_path / "file" / "spool")
