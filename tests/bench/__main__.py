@@ -15,11 +15,13 @@ from tests.bench import streams, submit, work
 from tests.bench.process import ROOT
 from tests.bench.report import number, table, write
 from tests.bench.rows import Failure, Outcome, Row, measure
-from tests.bench.stack import Stack
+from tests.bench.stack import OTHERS, Stack
 
 ROWS = [*submit.ROWS, *streams.ROWS, *work.ROWS]
 DESCRIPTORS = 16_384
 """Two servers' worth of 3,000 streams, in one process."""
+QUIET_CORES = 0.2
+"""What other programs may use before they count as a disturbance."""
 
 
 def main() -> int:
@@ -33,6 +35,9 @@ def main() -> int:
         outcomes = [_measured(row, stack, arguments.runs) for row in rows]
     print(f"\n{table(outcomes)}\n")
     print(f"Medians of {arguments.runs} interleaved runs, in {(time.monotonic() - began) / 60:.1f} minutes.")
+    others = max((one.cores[OTHERS] for one in outcomes if isinstance(one, Outcome)), default=0.0)
+    if others > QUIET_CORES:
+        print(f"Other programs used up to {others:.1f} cores meanwhile: measure again on a quiet machine.")
     write(outcomes, arguments.output)
     return 1 if any(isinstance(one, Failure) for one in outcomes) else 0
 

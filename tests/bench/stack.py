@@ -20,7 +20,7 @@ from typing import Any, cast
 import psycopg
 import redis
 from tests.bench.fifo import Fifo
-from tests.bench.process import Process, cpu_seconds, free_port, started, tree
+from tests.bench.process import Process, cpu_seconds, free_port, machine_seconds, started, tree
 
 from longhaul.ledger.schema import migrate
 from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -30,6 +30,8 @@ SLOTS = 2
 BLUEPRINT = "blueprint"
 LONGHAUL = "longhaul"
 START_SECONDS = 60.0
+OTHERS = "other programs"
+"""Beside the processes' names."""
 
 
 class Stack:
@@ -107,10 +109,12 @@ class Stack:
         return int(cast("tuple[Any]", row)[0])
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU time until now of each process that runs, by its name."""
-        servers = {"postgres": self.postgres.pid, "valkey": self.valkey.pid}
-        times = {name: sum(map(cpu_seconds, tree(pid))) for name, pid in servers.items() if pid is not None}
-        return times | {process.name: process.cpu_seconds() for process in self._started}
+        """CPU time until now of each process that runs, by its name; `OTHERS` is all that is not the bench's."""
+        times = {process.name: process.cpu_seconds() for process in self._started}
+        times["client"] = cpu_seconds(os.getpid())
+        for server in self.postgres, self.valkey:
+            times[server.name] = sum(map(cpu_seconds, tree(server.pid))) if server.pid is not None else 0.0
+        return times | {OTHERS: machine_seconds() - sum(times.values())}
 
     @contextmanager
     def fifo(self, name: str) -> Iterator[Fifo]:

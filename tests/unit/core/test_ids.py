@@ -18,13 +18,15 @@ def test_an_id_is_a_uuid_of_version_7_that_tells_its_millisecond() -> None:
         assert before_ms <= id.int >> 80 <= after_ms
 
 
-def test_ids_of_later_milliseconds_sort_after_earlier_ones() -> None:
-    earlier = new_job_id()
-    while time.time_ns() // 1_000_000 <= earlier.int >> 80:
-        pass
-    later = new_job_id()
-    assert earlier < later
-    assert str(earlier) < str(later)
+def test_ids_sort_by_the_microsecond_in_which_they_were_made() -> None:
+    ids = []
+    for _ in range(1000):
+        now_us = time.time_ns() // 1000
+        while time.time_ns() // 1000 <= now_us:
+            pass
+        ids.append(new_job_id())
+    assert ids == sorted(ids)
+    assert [str(id) for id in ids] == sorted(str(id) for id in ids)
 
 
 def test_no_two_ids_are_equal() -> None:

@@ -123,7 +123,5 @@ def test_backoff_doubles_until_its_cap() -> None:
 def test_every_state_has_its_transitions_and_the_terminal_ones_have_none() -> None:
     assert set(TRANSITIONS) == set(State)
     assert {state for state, nexts in TRANSITIONS.items() if not nexts} == TERMINAL
-    reachable = {
-        decide(ending, budget, jitter=0.0).state for ending in Ending for budget in (FRESH, NO_RETRY_LEFT)
-    }
+    reachable = {decide(ending, budget, jitter=0.0).state for ending in Ending for budget in (FRESH, NO_RETRY_LEFT)}
     assert reachable == TRANSITIONS[State.RUNNING]

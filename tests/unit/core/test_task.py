@@ -171,7 +171,7 @@ def test_a_limit_that_cant_be_used_is_told(limits: dict[str, Any], says: str) ->
 
 
 def test_all_that_is_wrong_with_the_limits_is_told_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="retries must be.*; timeout must be.*; concurrency must be"):
+    with pytest.raises(ConfigurationError, match=r"retries must be.*; timeout must be.*; concurrency must be"):
         task(name="reports.build", retries=-1, timeout=0, concurrency=0)(build)
 
 
@@ -182,9 +182,9 @@ def test_names_that_may_be(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".a", "a.", "-a", "a-", "A", "a b", "ä", "a/b", "a\n", "a" * 129, "a\0"])
 def test_names_that_may_not_be(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="name .* must match"):
+    with pytest.raises(ConfigurationError, match=r"name .* must match"):
         TaskSpec(name=name)
-    with pytest.raises(ConfigurationError, match="queue .* must match"):
+    with pytest.raises(ConfigurationError, match=r"queue .* must match"):
         TaskSpec(name="fine", queue=name)
 
 

@@ -44,14 +44,14 @@ class Recorded:
 
     pid: int = 1
     told: list[str] = field(default_factory=list)
-    killed: bool = False
+    is_killed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self, op: str, claim: Claim) -> None:
         assert claim.epoch == 1
         self.told.append(op)
 
     def kill(self) -> None:
-        self.killed = True
+        self.is_killed.set()
 
 
 @pytest.fixture
@@ -151,8 +151,7 @@ async def test_a_cancelled_job_is_told_once_and_then_killed(start: Start) -> Non
     attempt.ask_to_cancel()
     attempt.ask_to_cancel()
     assert child.told == ["cancel"]
-    while not child.killed:
-        await asyncio.sleep(0.001)
+    await child.is_killed.wait()
     attempt.died({"signal": "SIGKILL"})
     assert ends[0].ending is Ending.CANCELLED
 
@@ -168,8 +167,7 @@ async def test_only_a_job_that_can_resume_is_asked_to_hand_over(start: Start) ->
 
 async def test_the_hard_limit_kills(start: Start) -> None:
     attempt, child, ends = start(timeout_seconds=0.01)
-    while not child.killed:
-        await asyncio.sleep(0.001)
+    await child.is_killed.wait()
     attempt.died({"signal": "SIGKILL"})
     assert (ends[0].ending, (ends[0].error or {})["code"]) == (Ending.TIMED_OUT, "timeout")
 
@@ -194,7 +192,7 @@ async def test_a_lost_lease_stops_the_process_and_writes_nothing(start: Start) -
     attempt, child, ends = start()
     saved = attempt.checkpoint("1")
     attempt.lose()
-    assert child.killed
+    assert child.is_killed.is_set()
     assert saved.done()
     attempt.finish(Ending.SUCCEEDED, result="{}")
     assert ends == []
