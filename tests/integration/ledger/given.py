@@ -66,7 +66,9 @@ async def expired(connection: Connection, *ids: UUID) -> None:
 
 async def limited_task(connection: Connection, name: str, concurrency: int | None, *, queue: str = QUEUE) -> None:
     """Publish a task with a concurrency limit."""
-    await catalogue.publish(connection, [TaskSpec(name=name, queue=queue, concurrency=concurrency)], registered_by="test")
+    await catalogue.publish(
+        connection, [TaskSpec(name=name, queue=queue, concurrency=concurrency)], registered_by="test"
+    )
 
 
 async def limited_queue(connection: Connection, name: str, max_running: int | None) -> None:
@@ -153,8 +155,9 @@ async def ended(
 
 
 async def finished(connection: Connection, ending: Ending, **facts: Any) -> UUID:
-    """A job whose only attempt ended so."""
+    """A job whose only attempt ended so. It is made so old that it is the first to be claimed."""
     (id,) = await queued(connection, **facts)
+    await waited(connection, id, 24 * 3600)
     claimer = Claimer(tasks=(facts.get("task", TASK),))
     claim = await claimer.claim_one(connection, queue=facts.get("queue", QUEUE))
     assert claim.job_id == id

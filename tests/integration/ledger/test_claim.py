@@ -33,7 +33,13 @@ async def test_a_claim_is_what_its_attempt_needs_to_know(connection: Connection)
     claimer = Claimer(name="pod-7")
     claim = await claimer.claim_one(connection)
     row = await given.row(connection, id)
-    assert (claim.job_id, claim.epoch, claim.tenant, claim.task, claim.queue) == (id, 1, "acme", given.TASK, given.QUEUE)
+    assert (claim.job_id, claim.epoch, claim.tenant, claim.task, claim.queue) == (
+        id,
+        1,
+        "acme",
+        given.TASK,
+        given.QUEUE,
+    )
     assert (claim.params, claim.checkpoint, claim.trace_context) == ({"rows": [1]}, None, "00-ab-cd-01")
     assert (claim.timeout_seconds, claim.soft_timeout_seconds, claim.interruptible) == (60, 50, True)
     assert (claim.budget.retries, claim.budget.retries_max) == (0, 7)

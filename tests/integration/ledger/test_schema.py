@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -88,7 +87,7 @@ def test_a_revision_that_this_version_does_not_know_is_refused(empty_database_ur
 async def test_a_database_behind_is_refused_with_what_to_do(empty_database_url: str) -> None:
     async with await connect(empty_database_url, application_name="test") as connection:
         assert await schema.read_revision(connection) is None
-    with pytest.raises(SchemaMismatch, match="is at nothing, and this version needs .*: run `longhaul migrate`"):
+    with pytest.raises(SchemaMismatch, match=r"is at nothing, and this version needs .*: run `longhaul migrate`"):
         schema.check(None)
     with pytest.raises(SchemaMismatch, match="is at 0000, and this version needs"):
         schema.check("0000")
@@ -101,13 +100,13 @@ async def test_a_database_behind_is_refused_with_what_to_do(empty_database_url: 
 
 
 @pytest.fixture
-async def expanded(connection: Connection, database_url: str) -> AsyncIterator[Connection]:
+async def expanded(connection: Connection, database_url: str) -> Connection:
     """A connection of this version that was at work while the next version migrated: its statements are prepared."""
     for _ in range(7):  # psycopg prepares a statement at its sixth use
         await live_through_everything(connection)
     with psycopg.connect(database_url) as migration:
         migration.execute(NEXT_MIGRATION)
-    yield connection
+    return connection
 
 
 @pytest.mark.anyio
@@ -162,7 +161,9 @@ async def live_through_everything(connection: Connection) -> None:
     running = {one["id"]: one["running"] for one in await workers.list_workers(connection, lease_seconds=15)}
     assert running[claimer.id] == 4
 
-    for claim, ending in zip(claims, (Ending.SUCCEEDED, Ending.PERMANENT, Ending.CRASHED, Ending.TRANSIENT), strict=True):
+    for claim, ending in zip(
+        claims, (Ending.SUCCEEDED, Ending.PERMANENT, Ending.CRASHED, Ending.TRANSIENT), strict=True
+    ):
         assert await given.ended(connection, claim, ending)
     assert (await jobs.cancel(connection, others[3]) or {})["state"] == "cancelled"
     dying = await claimer.claim(connection, slots=2)

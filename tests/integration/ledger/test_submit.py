@@ -102,9 +102,7 @@ async def test_the_same_key_from_many_connections_at_once_is_one_job(
     connection: Connection, connections: list[Connection], attempt: int
 ) -> None:
     requests = [[keyed(f"k{attempt}"), given.new_job()] for _ in range(20)]
-    answers = await asyncio.gather(
-        *(jobs.submit(connections[i % 10], request) for i, request in enumerate(requests))
-    )
+    answers = await asyncio.gather(*(jobs.submit(connections[i % 10], request) for i, request in enumerate(requests)))
     assert len({both[0].row["id"] for both in answers}) == 1
     assert sorted(both[0].is_replay for both in answers) == [False, *[True] * 19]
     assert await count(connection) == (21, 21)
@@ -120,7 +118,9 @@ async def test_the_same_keys_in_another_order_never_wait_in_a_circle(
         await jobs.submit(holder, [keyed("b")])
         waiting = [
             asyncio.create_task(jobs.submit(first, batch)),
-            asyncio.create_task(jobs.submit(second, [replace(keyed(job.idempotency_key or "")) for job in batch[::-1]])),
+            asyncio.create_task(
+                jobs.submit(second, [replace(keyed(job.idempotency_key or "")) for job in batch[::-1]])
+            ),
         ]
 
         async def both_wait() -> bool:

@@ -12,7 +12,22 @@ from tests.pods import Platform, platform
 pytestmark = pytest.mark.anyio
 
 FILES, FILES_PER_STEP = 120, 4
-WORDS = ["ledger", "lease", "epoch", "doorbell", "keeper", "queue", "retry", "backoff", "jitter", "checkpoint", "drain", "worker", "scaler", "demand"]
+WORDS = [
+    "ledger",
+    "lease",
+    "epoch",
+    "doorbell",
+    "keeper",
+    "queue",
+    "retry",
+    "backoff",
+    "jitter",
+    "checkpoint",
+    "drain",
+    "worker",
+    "scaler",
+    "demand",
+]
 
 
 def write_corpus(folder: Path) -> None:

@@ -127,7 +127,7 @@ async def _repeat(duty: Duty, leader: Leader, pool: Pool) -> None:
             except (LedgerUnavailable, redis.RedisError, OSError) as error:
                 metrics.DUTY_FAILURES.labels(duty.name).inc()
                 if not away:
-                    _log.warning("duty_failed", duty=duty.name, error=str(error).splitlines()[0])
+                    _log.warning("duty_failed", duty=duty.name, error=repr(error))
                 away = True
         await asyncio.sleep(max(0.0, next_at - loop.time()))
 

@@ -9,7 +9,8 @@ import asyncio
 
 import structlog
 
-from longhaul.errors import LedgerUnavailable
+from longhaul.errors import LedgerUnavailable, SchemaMismatch
+from longhaul.ledger import schema
 from longhaul.ledger.connection import AWAY, Connection, connect
 from longhaul_controller import metrics
 from longhaul_controller.settings import ControllerSettings
@@ -46,11 +47,12 @@ class Leader:
             try:
                 connection = await connect(self._settings.database_url, application_name="longhaul-controller leader")
                 async with connection:
+                    schema.check(await schema.read_revision(connection))
                     await connection.execute(_PREPARE)
                     await self._hold(connection)
-            except (LedgerUnavailable, *AWAY) as error:
+            except (LedgerUnavailable, SchemaMismatch, *AWAY) as error:
                 if self._up_since is not None or not self._seen_at:
-                    _log.warning("ledger_away", error=str(error).splitlines()[0])
+                    _log.warning("ledger_away", error=repr(error))
                 self._up_since = None
                 self._lead(False)
                 await asyncio.sleep(self._settings.reconnect_seconds)

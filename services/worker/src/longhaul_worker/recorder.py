@@ -108,7 +108,9 @@ class Recorder:
         while True:
             try:
                 connection = await connect(
-                    self._settings.database_url, application_name=f"longhaul-worker {self._worker.name}"
+                    self._settings.database_url,
+                    application_name=f"longhaul-worker {self._worker.name}",
+                    plans_once=True,
                 )
                 async with connection:
                     await self._register(connection)

@@ -14,9 +14,12 @@ from longhaul.task import TaskSpec
 
 _log = structlog.get_logger(__name__)
 
+# Publishers take turns, so that of two that start together the second sees, and tells, what it replaces.
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended('longhaul:catalogue', 0))"
+
 # Keeps: the newest registration wins. The old spec comes back, so that a change can be told.
 _PUBLISH = """
-WITH before AS (SELECT name, spec FROM tasks WHERE name = %(name)s FOR UPDATE)
+WITH before AS (SELECT spec FROM tasks WHERE name = %(name)s)
 INSERT INTO tasks (name, queue, version, concurrency, spec, registered_by)
 VALUES (%(name)s, %(queue)s, %(version)s, %(concurrency)s, %(spec)s, %(registered_by)s)
 ON CONFLICT (name) DO UPDATE SET queue = excluded.queue, version = excluded.version,
@@ -28,8 +31,8 @@ RETURNING (SELECT spec FROM before) AS spec_before
 async def publish(connection: Connection, specs: Iterable[TaskSpec], *, registered_by: str) -> None:
     """Publish tasks. Where another spec stood under a name, the newer wins, and the change is logged."""
     async with connection.transaction():
-        # In the order of names, so that two workers that start together never wait for each other in a circle.
-        for spec in sorted(specs, key=lambda one: one.name):
+        await connection.execute(_TAKE_TURNS)
+        for spec in specs:
             cursor = await connection.execute(
                 _PUBLISH,
                 {

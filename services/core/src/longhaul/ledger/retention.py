@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from longhaul.ledger.connection import Connection
 
-# Keeps: only jobs that ended are deleted; a dead letter stays until someone replayed or discarded it.
+# Keeps: only jobs that ended are deleted; a dead letter stays until someone replayed or discarded it. By arrays: for those
+# the planner takes the index, however many rows it expects.
 _PURGE = """
 WITH old AS (
     SELECT id FROM jobs
@@ -12,9 +13,9 @@ WITH old AS (
       AND (state <> 'dead' OR resolution IS NOT NULL)
     ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), history AS (
-    DELETE FROM job_events USING old WHERE job_events.job_id = old.id
+    DELETE FROM job_events WHERE job_id = ANY(ARRAY(SELECT id FROM old))
 )
-DELETE FROM jobs USING old WHERE jobs.id = old.id
+DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM old))
 """
 
 
