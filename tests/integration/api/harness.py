@@ -13,6 +13,7 @@ import httpx2
 import redis.asyncio as redis
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
+from tests.waiting import eventually
 
 from longhaul import Job, task
 from longhaul import events as event_channel
@@ -81,6 +82,14 @@ class Api:
         view: dict[str, Any] = answer.json()
         return view
 
+    async def listening(self, count: int) -> None:
+        """Wait until so many clients listen to events."""
+
+        async def enough() -> bool:
+            return self.context.hub.count() >= count
+
+        await eventually(enough, what=f"{count} clients listen")
+
 
 @asynccontextmanager
 async def serving(settings: ApiSettings, **client: Any) -> AsyncIterator[Api]:
@@ -125,9 +134,7 @@ class Keeper:
         """Whether events are published, or only committed: what a lost message looks like."""
 
     async def register(self) -> None:
-        worker = workers.Worker(
-            id=self.worker_id, name="keeper", pool="test", queues=["default"], slots=2, version="1"
-        )
+        worker = workers.Worker(id=self.worker_id, name="keeper", pool="test", queues=["default"], slots=2, version="1")
         await workers.register(self.connection, worker)
 
     async def claim(self, queue: str = "default") -> Claim:

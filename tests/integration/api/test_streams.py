@@ -142,9 +142,7 @@ async def test_idle_streams_ask_the_ledger_next_to_nothing(api: Api, settings: A
 
     async def transactions() -> int:
         await connection.execute("SELECT pg_stat_force_next_flush()")
-        cursor = await connection.execute(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-        )
+        cursor = await connection.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
         row = await cursor.fetchone()
         assert row is not None
         return int(row["xact_commit"])
@@ -182,8 +180,9 @@ async def test_a_slow_client_is_bounded_and_slows_nobody(api: Api, keeper: Keepe
     """One client stops reading while a job talks a lot; it gets every change of state, and the newest of the rest."""
     job = await api.submit()
     path = f"/v1/jobs/{job['id']}/events"
-    slow = socket.create_connection(("127.0.0.1", api.port))
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)  # the kernel would take megabytes for it
+    slow.connect(("127.0.0.1", api.port))
     slow.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     fast = await EventStream.open(api.port, path)
     claim = await keeper.claim()
@@ -199,7 +198,6 @@ async def test_a_slow_client_is_bounded_and_slows_nobody(api: Api, keeper: Keepe
     assert [event["event"] for event in await fast.rest()] == ["succeeded"]
     (feed,) = api.context.hub._feeds.values()
     assert len(feed._events) <= 2 * KEPT
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
     slow.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=slow)
     events = await (await EventStream(reader, writer).read_head()).rest()
@@ -210,7 +208,9 @@ async def test_a_slow_client_is_bounded_and_slows_nobody(api: Api, keeper: Keepe
     assert [event["event"] for event in events if event["event"] != "progress"] == ["queued", "started", "succeeded"]
 
 
-async def test_a_late_client_of_a_long_history_gets_all_changes_and_the_newest_reports(api: Api, keeper: Keeper) -> None:
+async def test_a_late_client_of_a_long_history_gets_all_changes_and_the_newest_reports(
+    api: Api, keeper: Keeper
+) -> None:
     job = await api.submit()
     claim = await keeper.claim()
     for _ in range(10):
@@ -227,8 +227,7 @@ async def test_streams_end_at_once_when_the_process_goes(settings: ApiSettings, 
         stream = await EventStream.open(api.port, f"/v1/jobs/{job['id']}/events")
         assert await stream.ids(1) == [1]
         poll = asyncio.create_task(api.client.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=60"}))
-        while api.context.hub.count() < 2:
-            await asyncio.sleep(0.005)
+        await api.listening(2)
         began = time.monotonic()
         api.context.hub.stop()
         assert await stream.next() is None

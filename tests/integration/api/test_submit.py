@@ -70,7 +70,7 @@ async def test_one_key_sent_fifty_times_at_once_makes_one_job(api: Api) -> None:
 
 async def test_a_key_must_be_visible_ascii(api: Api) -> None:
     for key in ("", "x" * 256, "with space", "umlaut-\xe4"):
-        answer = await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": key.encode("latin-1")})
+        answer = await api.client.post("/v1/jobs", json=REPORT, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
 
 

@@ -1,0 +1,40 @@
+"""Answers of the API: JSON written by orjson straight from what the ledger gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from longhaul.ledger import jobs as ledger_jobs
+from longhaul.states import TERMINAL
+
+RETRY_SECONDS_AT_MOST = 30
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value), status, headers, "application/json")
+
+
+def accepted(row: Mapping[str, Any]) -> Response:
+    """202 for a job that was just submitted: where it is, and when to look."""
+    return answer(ledger_jobs.view(row), 202, {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"})
+
+
+def etag(row: Mapping[str, Any]) -> str:
+    """Names this state of a job: every change writes an event, but for what becomes of a dead letter."""
+    resolution = row["resolution"]
+    return f'"{row["event_seq"]}-{resolution}"' if resolution else f'"{row["event_seq"]}"'
+
+
+def job_headers(row: Mapping[str, Any]) -> dict[str, str]:
+    """ETag, and `Retry-After` while the job is not done: longer the longer it has been there."""
+    headers = {"ETag": etag(row), "Cache-Control": "no-cache"}
+    if row["state"] not in TERMINAL:
+        age_seconds = (datetime.now(UTC) - row["created_at"]).total_seconds()
+        headers["Retry-After"] = str(min(RETRY_SECONDS_AT_MOST, max(1, int(age_seconds / 20))))
+    return headers
