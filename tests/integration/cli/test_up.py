@@ -30,10 +30,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 class Up:
     """A running `longhaul up`."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
         self._process = subprocess.Popen(
             [LONGHAUL, "up", "--home", str(home), *arguments],
-            env={**ENVIRONMENT, "XDG_CACHE_HOME": str(home / "cache")},
+            env={**ENVIRONMENT, "XDG_CACHE_HOME": str(home / "cache"), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -91,8 +91,8 @@ def start(home: Path, texts: Path) -> Iterator[Callable[..., Up]]:
     """Starts `longhaul up` on the small texts; its processes are gone at the end of the test."""
     running: list[Up] = []
 
-    def start_up(*arguments: str) -> Up:
-        running.append(Up(home, "--folder", str(texts), "--query", "who renews a lease", *arguments))
+    def start_up(*arguments: str, **environment: str) -> Up:
+        running.append(Up(home, "--folder", str(texts), "--query", "who renews a lease", *arguments, **environment))
         return running[-1]
 
     yield start_up
@@ -100,7 +100,7 @@ def start(home: Path, texts: Path) -> Iterator[Callable[..., Up]]:
         one.end()
 
 
-def test_three_days_of_longhaul_up(start: Callable[..., Up], home: Path, texts: Path) -> None:
+def test_four_days_of_longhaul_up(start: Callable[..., Up], home: Path, texts: Path) -> None:
     # The first day: everything is made, the job runs, everything ends.
     first = start("--once", "--json", "--port", "0")
     assert first.wait(60) == 0, first.output
@@ -149,6 +149,13 @@ def test_three_days_of_longhaul_up(start: Callable[..., Up], home: Path, texts: 
     third.send(signal.SIGKILL)
     assert third.wait(20) == -signal.SIGKILL
     wait_for(lambda: not third.left(), timeout_seconds=20, what="nothing was left of a killed `up`")
+
+    # The fourth goes wrong.
+    fourth = start("--once", LONGHAUL_LOG_LEVEL="loud")
+    assert fourth.wait(30) == 1, fourth.output
+    assert "ended with exit code 2. Its log" in fourth.output
+    assert "LONGHAUL_LOG_LEVEL: Input should be" in fourth.output
+    assert "Traceback" not in fourth.output
 
 
 @pytest.mark.anyio

@@ -160,7 +160,7 @@ def test_the_list_is_kept_up_to_date_and_used_by_keyboard(page: Page, here: Stac
 
 
 def test_a_lost_api_is_told_and_the_stream_goes_on_after_it(page: Page, here: Stack) -> None:
-    submit(page, seconds="8", steps="40")
+    submit(page, seconds="5", steps="25")
     expect(page.locator("#job-state")).to_have_text("running", timeout=LONG)
     here.restart_api()
     expect(page.locator("#job-state")).to_have_text("succeeded", timeout=LONG)

@@ -1,0 +1,7 @@
+"""`longhaul`: the command line."""
+
+from longhaul_cli.app import app
+
+
+def main() -> None:
+    app()
