@@ -21,7 +21,7 @@ class Ledger:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def run(self, items: list[int], timeout_seconds: float) -> Sequence[int | Exception]:
+    async def run(self, items: list[int], _timeout_seconds: float) -> Sequence[int | Exception]:
         self.questions.append(items)
         await self.gate.wait()
         return [UnknownJob() if item < 0 else item * 2 for item in items]
