@@ -90,5 +90,5 @@ async def test_nobody_is_asked_for_those_who_left(ledger: Ledger) -> None:
     gone, stays = asking.ask(1), asking.ask(2)
     gone.cancel()
     ledger.gate.set()
-    assert await asyncio.gather(first, stays) == [0, 4]
+    assert [await first, await stays] == [0, 4]
     assert ledger.questions == [[0], [2]]
