@@ -159,4 +159,5 @@ async def test_a_thousand_leases_are_one_statement(full: Connection) -> None:
             "lease_seconds": 15,
         },
     )
-    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node.get("Relation Name") == "jobs"]
+    # A loop over leases in the loop over jobs would be a million comparisons: the planner expects few jobs of a worker.
+    assert {node["Node Type"] for node in nodes} == {"ModifyTable", "Index Scan", "Function Scan"}

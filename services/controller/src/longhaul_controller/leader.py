@@ -29,17 +29,24 @@ class Leader:
     """Tries for the lock once a second, and watches the ledger, as a standby too."""
 
     def __init__(self, settings: ControllerSettings) -> None:
-        self.is_leader = False
         self._settings = settings
+        self._holds_lock = False
         self._up_since: float | None = None
         self._seen_at = 0.0
 
+    @property
+    def is_leader(self) -> bool:
+        """Whether this replica held the lock when it looked last, and that was just now.
+
+        A process that wakes up from a freeze finds its old timers due at once: it must not act before it has looked.
+        """
+        return self._holds_lock and not self._is_gap()
+
     def ledger_up_seconds(self) -> float:
         """For how long this process itself has seen the ledger up, without a gap."""
-        now = asyncio.get_running_loop().time()
-        if self._up_since is None or now - self._seen_at > _GAP_SECONDS:
+        if self._up_since is None or self._is_gap():
             return 0.0
-        return now - self._up_since
+        return asyncio.get_running_loop().time() - self._up_since
 
     async def run(self) -> None:
         """Until cancelled; the lock goes with the session."""
@@ -61,19 +68,21 @@ class Leader:
         loop = asyncio.get_running_loop()
         while True:
             async with asyncio.timeout(_GAP_SECONDS):
-                if self.is_leader:
+                if self._holds_lock:
                     await connection.execute("SELECT")
                 else:
                     cursor = await connection.execute(_TRY)
                     self._lead((await cursor.fetchone() or {"leads": False})["leads"])
-            now = loop.time()
-            if self._up_since is None or now - self._seen_at > _GAP_SECONDS:
-                self._up_since = now
-            self._seen_at = now
+            if self._up_since is None or self._is_gap():
+                self._up_since = loop.time()
+            self._seen_at = loop.time()
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
+    def _is_gap(self) -> bool:
+        return asyncio.get_running_loop().time() - self._seen_at > _GAP_SECONDS
+
     def _lead(self, leads: bool) -> None:
-        if leads != self.is_leader:
+        if leads != self._holds_lock:
             _log.info("leading" if leads else "not_leading")
-        self.is_leader = leads
+        self._holds_lock = leads
         metrics.IS_LEADER.set(leads)
