@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from docs.generator import api, bench, cli, errors, events, metrics, settings, states
+from docs.generator import api, bench, cli, errors, events, metrics, settings, states, task
 
 from longhaul_api.app import create_app
 from longhaul_api.settings import ApiSettings
@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics.page(app.state.context.metrics),
         "settings.md": settings.page(),
         "states.md": states.page(),
+        "task.md": task.page(),
     }
     return {name: f"{HEAD}\n\n{text}\n" for name, text in texts.items()}
 
@@ -35,9 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
     parser.add_argument("--bench", action="store_true", help="put build/bench.json into the README as a table")
     if parser.parse_args().bench:
-        readme = ROOT / "README.md"
-        measured = bench.render(ROOT / "build" / "bench.json")
-        readme.write_text(bench.put_between(readme.read_text("utf-8"), measured), "utf-8")
+        figures, readme = ROOT / "build" / "bench.json", ROOT / "README.md"
+        if not figures.exists():
+            parser.error("build/bench.json is not there: run `make bench` first.")
+        readme.write_text(bench.put_between(readme.read_text("utf-8"), bench.render(figures)), "utf-8")
         return
     REFERENCE.mkdir(exist_ok=True)
     for name, text in pages().items():

@@ -12,7 +12,7 @@ START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 
 
 def render(path: Path) -> str:
-    """The table. Raises FileNotFoundError where nothing was measured yet."""
+    """The table of the figures in this file."""
     rows = [_row(one) for one in json.loads(path.read_text("utf-8"))]
     return table(("what", "ratio", "goal", "reached", "Longhaul", "reference"), rows)
 

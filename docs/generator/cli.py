@@ -22,7 +22,19 @@ _PAGE = """# Command line
 
 {options}
 
-{commands}"""
+{commands}
+
+## The processes
+
+Each runs until SIGTERM or SIGINT and takes its [settings](settings.md) from the environment. One that is missing or
+contradicts another ends the process with exit code 2 and a sentence.
+
+| command | what it does |
+|---|---|
+| `longhaul-api` | Serves the API and the console. |
+| `longhaul-controller` | Rings again, gives back the jobs of lost workers, publishes demand, deletes what is old. |
+| `longhaul-worker` | Runs jobs: the keeper, and Celery below it. |
+| `longhaul-worker register` | Publishes the tasks of `LONGHAUL_TASKS`, and ends. |"""
 _COMMAND = """## longhaul {name}
 
 ```text

@@ -26,12 +26,26 @@ request's id, also in `X-Request-Id`), and where fields are wrong `errors`, a li
 
 ## What a task raises
 
-Import them from `longhaul`. What each makes of the job: [states](states.md).
+Import them from `longhaul`. What each makes of the job: [states](states.md). Any other exception fails the job at once, with
+the code `task_failed`; but `ConnectionError`, `TimeoutError` and what `@task(retry_on=...)` names pass like `Retryable`.
 
 {raised}
 
-`Cancelled` and `HandOver` are raised by `job.progress()` and `job.checkpoint()`, and never by a task itself. They are no
-`Exception`, so that a task's own `except Exception` lets them pass.
+A task meets the last three, and never raises them itself. `job.progress()` raises `Cancelled`, `job.checkpoint()` raises
+`Cancelled` or `HandOver`, `SoftTimeout` may come anywhere. `Cancelled` and `HandOver` are no `Exception`, so that a task's
+own `except Exception` lets them pass.
+
+## What the platform puts into a job's error
+
+| code | meaning |
+|---|---|
+| `invalid_params` | The worker's model refuses the params: another version of the task was published when they were checked. |
+| `timeout` | The attempt ran past its hard limit, and was killed. |
+| `crash` | The process died; `evidence` has the signal or the exit code, and the peak memory. |
+| `out_of_memory` | The task raised MemoryError, or the kernel killed its process for memory. |
+| `lease_lost` | The worker was not heard of for a whole lease. |
+| `drained` | The pod had to go, and the job did not hand over in time. |
+| `result_too_large` | The result is larger than `LONGHAUL_RESULT_LIMIT_BYTES`. |
 
 ## What the client, the command line and a starting process say
 
@@ -43,11 +57,12 @@ def page() -> str:
     for module in MODULES:
         import_module(module)
     known: list[type[LonghaulError]] = [LonghaulError, *_below(LonghaulError)]
-    raised = [cls for cls in known if issubclass(cls, TaskError)]
+    raised = [cls for cls in known if issubclass(cls, TaskError) and cls is not TaskError]
     answered = [cls for cls in known if issubclass(cls, RequestError | LedgerUnavailable) or cls is LonghaulError]
-    others = [cls for cls in known if cls not in raised and cls not in answered]
+    others = [cls for cls in known if not issubclass(cls, TaskError) and cls not in answered]
     stops = [(code(cls.__name__), "", _message(cls)) for cls in JobStopped.__subclasses__()]
     answered.sort(key=lambda cls: (cls.status, cls.code))
+    others.sort(key=lambda cls: cls.code)  # which module was imported first is nobody's concern
     return _PAGE.format(
         answered=table(
             ("status", "code", "class", "message"),

@@ -48,6 +48,32 @@ Read by `longhaul-controller`.
 Read by `longhaul`, the command line, and by `longhaul.client`.
 
 {client}"""
+_TEXTS = {
+    "database_url": "The ledger: `postgresql://user:password@host:5432/database`.",
+    "redis_url": "Where the doorbells are, and Celery's broker: `redis://:password@host:6379/0`.",
+    "lease_seconds": "A worker that was not heard of for so long has lost its jobs; at least three renewals.",
+    "renew_seconds": "Between two renewals of what a worker holds.",
+    "log_format": "Of the log on stderr.",
+    "log_level": "The least level that is logged.",
+    "otlp_endpoint": "Where traces go (OTLP over HTTP); none are made where unset. OpenTelemetry's own variables count too.",
+    "api_host": "The address to listen on.",
+    "api_port": "The port to listen on; 0: any that is free.",
+    "auth_mode": "`keys`: every request needs an API key. `none`: everyone may do everything; refused where others reach it.",
+    "pool": "The name of the worker's pool: what the scaler counts running jobs by.",
+    "queues": "The queues that this worker serves.",
+    "worker_name": "What the worker is called.",
+    "probe_host": "Where `/livez`, `/readyz`, `/startupz` and `/metrics` are answered.",
+    "probe_port": "The port for them.",
+    "spool_dir": "Keeps outcomes while the database is away. On a disk that outlives the process, so that a restart loses none.",
+    "checkpoint_limit_bytes": "A larger checkpoint fails its job: keep large state in files.",
+    "result_limit_bytes": "A larger result fails its job: store it, and return where it is.",
+    "controller_probe_host": "Where `/livez`, `/readyz` and `/metrics` are answered.",
+    "controller_probe_port": "The port for them.",
+    "retention_interval_seconds": "Between two looks for what is old.",
+    "url": "The API.",
+    "api_key": "The key to send.",
+}
+"""What the code explains by a name alone."""
 _BOUNDS = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
 _FORMATS = {"path": "path", "password": "secret text"}
 
@@ -72,7 +98,8 @@ def _table(cls: type[BaseSettings]) -> str:
         schema = properties[attribute.name]
         variable = str(field.validation_alias or f"LONGHAUL_{attribute.name.upper()}")
         default = "required" if field.is_required() else _default(schema, attribute.factory)
-        rows.append((code(variable), _type(schema), default, attribute.text))
+        rows.append((code(variable), _type(schema), default, _TEXTS.get(attribute.name) or attribute.text))
+        assert rows[-1][-1], f"{variable} is explained neither by its class nor here"
     return table(("variable", "type", "default", "what it does"), rows)
 
 

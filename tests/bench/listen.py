@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from tests.bench.load import get, without_gc
+from tests.bench.load import get
 
 SENT = re.compile(rb'"sent": ?([0-9.]+)')
 """How every side's events carry the clock of their sender, seconds since the epoch."""
@@ -77,20 +77,17 @@ class Listeners:
         """Wait until every stream has got one event with a clock; seconds from its sender to here, one a stream."""
         arrived: dict[int, tuple[float, bytes]] = {}
         until = time.monotonic() + timeout_seconds
-        with without_gc():
-            while len(arrived) < len(self.sockets):
-                ready = self.epoll.poll(max(0.0, until - time.monotonic()))
-                if not ready:
-                    missing = len(self.sockets) - len(arrived)
-                    raise ListenError(
-                        f"{missing} of {len(self.sockets)} streams got no event in {timeout_seconds:g} s."
-                    )
-                for descriptor, _ in ready:
-                    chunk = self.sockets[descriptor].recv(1 << 16)
-                    if not chunk:
-                        raise ListenError("A stream ended early.")
-                    if b'"sent"' in chunk and descriptor not in arrived:
-                        arrived[descriptor] = (time.time(), chunk)
+        while len(arrived) < len(self.sockets):
+            ready = self.epoll.poll(max(0.0, until - time.monotonic()))
+            if not ready:
+                missing = len(self.sockets) - len(arrived)
+                raise ListenError(f"{missing} of {len(self.sockets)} streams got no event in {timeout_seconds:g} s.")
+            for descriptor, _ in ready:
+                chunk = self.sockets[descriptor].recv(1 << 16)
+                if not chunk:
+                    raise ListenError("A stream ended early.")
+                if b'"sent"' in chunk and descriptor not in arrived:
+                    arrived[descriptor] = (time.time(), chunk)
         return [at - self._sent(chunk) for at, chunk in arrived.values()]
 
     @staticmethod

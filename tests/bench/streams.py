@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.fifo import Fifo
 from tests.bench.listen import Listeners
-from tests.bench.load import exchange, percentile, post
+from tests.bench.load import exchange, percentile, post, without_gc
 from tests.bench.process import Process
 from tests.bench.rows import Sides, at_most, figure_at_most, row
 from tests.bench.stack import Stack
@@ -47,8 +47,9 @@ def one_event(fifo: Fifo, listeners: Listeners) -> list[float]:
     """
     time.sleep(random.uniform(0.6, 1.6))
     listeners.discard()
-    fifo.write("go")
-    return listeners.latencies()
+    with without_gc():
+        fifo.write("go")
+        return listeners.latencies()
 
 
 @row("event-p50", "one event, worker to client, p50", figure_at_most(15), "ms")
@@ -125,8 +126,9 @@ def fan_out_p99(stack: Stack) -> Iterator[Sides]:
 
         def published() -> list[float]:
             bare_streams.discard()
-            exchange(bare.port, post("/publish", {}))
-            return bare_streams.latencies()
+            with without_gc():
+                exchange(bare.port, post("/publish", {}))
+                return bare_streams.latencies()
 
         yield Sides(
             lambda: percentile(one_event(fifo, our_streams), 0.99) * 1000,

@@ -137,9 +137,9 @@ def describe(event: EventView) -> Text:
             return Text(clean(f"attempt {event.attempt} started on {data.get('worker', 'a worker')}"), "dim")
         case "retrying":
             wait = f" in {data['retry_after_seconds']:g} s" if "retry_after_seconds" in data else ""
-            return Text(f"attempt {event.attempt} ended: {reason}; trying again{wait}", "yellow")
+            return Text(f"attempt {event.attempt} ended: {reason.rstrip('.')}; trying again{wait}", "yellow")
         case "interrupted":
-            return Text(f"attempt {event.attempt} was interrupted: {reason}; another goes on", "yellow")
+            return Text(f"attempt {event.attempt} was interrupted: {reason.rstrip('.')}; another goes on", "yellow")
         case "cancel_requested":
             return Text("asked to stop", "magenta")
         case "succeeded":

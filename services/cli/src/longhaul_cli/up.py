@@ -52,7 +52,8 @@ class Plan:
 def up(
     once: Annotated[bool, typer.Option("--once", help="End with the job; the exit code tells how it ended.")] = False,
     home: Annotated[
-        Path | None, typer.Option(help="Folder of all data and logs; in the user's cache where not given.")
+        Path | None,
+        typer.Option(envvar="LONGHAUL_HOME", help="Folder of all data and logs; in the user's cache where not given."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the API, on 127.0.0.1.")] = DEFAULT_PORT,
     slots: Annotated[int, typer.Option(min=1, max=64, help="Jobs that run at once.")] = 2,
@@ -204,7 +205,8 @@ def _environment_file(plan: Plan) -> Path:
 def _write_environment_file(plan: Plan, environment: dict[str, str], stack: AsyncExitStack) -> None:
     """What `longhaul doctor`, `keys` and `purge` need in another terminal. It holds a password: only we can read it."""
     path = _environment_file(plan)
-    names = ("LONGHAUL_URL", "LONGHAUL_DATABASE_URL", "LONGHAUL_REDIS_URL", "LONGHAUL_EVENTS_URL", "LONGHAUL_TASKS")
+    names = ["LONGHAUL_URL", "LONGHAUL_DATABASE_URL", "LONGHAUL_REDIS_URL", "LONGHAUL_EVENTS_URL", "LONGHAUL_TASKS"]
+    names += ["PYTHONPATH"] if "PYTHONPATH" in environment else []  # where the tasks of LONGHAUL_TASKS may stand
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.writelines(f"export {name}={_quote(environment[name])}\n" for name in names)

@@ -92,25 +92,27 @@ class JobView(BaseModel):
     queue: str
     priority: int
     state: State
-    progress: ProgressView
+    progress: ProgressView = Field(description="As the task last reported it; 1 once it has succeeded.")
     attempt: int = Field(description="The number of the newest attempt: its epoch, and so its fencing token.")
-    retries: int
-    retries_max: int
-    interruptions: int
-    cancel_requested: bool
-    timeout_seconds: float
+    retries: int = Field(description="How often a transient error was retried.")
+    retries_max: int = Field(description="How often it may be, before the job is dead.")
+    interruptions: int = Field(description="Attempts that ended by a crash or a lost lease: they use up no retry.")
+    cancel_requested: bool = Field(description="Someone has cancelled it; a running attempt is stopping.")
+    timeout_seconds: float = Field(description="Hard limit of one attempt.")
     params: JsonValue
     metadata: JsonValue
-    error: ErrorView | None
-    resolution: Literal["replayed", "discarded"] | None
-    origin_id: UUID | None
+    error: ErrorView | None = Field(description="Why the newest attempt that ended badly did so.")
+    resolution: Literal["replayed", "discarded"] | None = Field(description="What became of a dead letter.")
+    origin_id: UUID | None = Field(description="The job that this one replays.")
     created_at: datetime
     updated_at: datetime
-    run_after: datetime
-    started_at: datetime | None
-    checkpointed_at: datetime | None
+    run_after: datetime = Field(description="Not due before: asked for, or a retry's backoff.")
+    started_at: datetime | None = Field(description="When the newest attempt began.")
+    checkpointed_at: datetime | None = Field(
+        description="When the checkpoint was saved that another attempt would resume."
+    )
     finished_at: datetime | None
-    last_event_id: int
+    last_event_id: int = Field(description="The id of its newest event.")
 
 
 class JobPage(BaseModel):

@@ -109,7 +109,7 @@ class Unauthenticated(RequestError):
 
 
 class Forbidden(RequestError):
-    """Your key has no scope for this: ask an administrator for a key with the scope that `required` names."""
+    """Your key does not allow this: ask an administrator for one that does."""
 
     code = "forbidden"
     status = 403
@@ -177,7 +177,8 @@ class IdempotencyConflict(RequestError):
 
 
 class LedgerUnavailable(LonghaulError):
-    """The database does not answer, so nothing was accepted: send the same request again after `Retry-After` seconds."""
+    """The database does not answer: send the same request again after `Retry-After` seconds; the same `Idempotency-Key`
+    makes one job of it, however often it is sent."""
 
     code = "ledger_unavailable"
     status = 503
@@ -194,13 +195,6 @@ class ConfigurationError(LonghaulError):
     """A setting is missing or contradicts another."""
 
     code = "configuration"
-
-
-class StaleEpoch(LonghaulError):
-    """The job's lease was lost: another attempt owns it now, so this write was refused."""
-
-    code = "stale_epoch"
-    status = 409
 
 
 def error_for(code: str) -> type[LonghaulError]:

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -17,8 +17,7 @@ from longhaul.errors import ConfigurationError
 from longhaul.job import Job
 
 Params = TypeVar("Params", bound=BaseModel)
-Result = TypeVar("Result", bound=BaseModel)
-TaskFunction = Callable[[Job, Params], Result] | Callable[[Job, Params], Awaitable[Result]]
+Returned = TypeVar("Returned", bound=BaseModel | Coroutine[Any, Any, BaseModel])
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$"
 _NAME = re.compile(NAME_PATTERN)
@@ -73,27 +72,24 @@ class TaskSpec:
 
 
 @dataclass(frozen=True)
-class Task(Generic[Params, Result]):
+class Task(Generic[Params, Returned]):
     """A task function with its spec. Calling it calls the function, so that a unit test needs no platform."""
 
     spec: TaskSpec
-    function: TaskFunction[Params, Result]
+    function: Callable[[Job, Params], Returned]
     params_model: type[Params]
-    result_model: type[Result]
+    result_model: type[BaseModel]
     retry_on: tuple[type[Exception], ...] = ()
     """Errors that may pass, beside `Retryable`, `ConnectionError` and `TimeoutError`. All others end the job."""
 
-    def __call__(self, job: Job, params: Params) -> Result | Awaitable[Result]:
+    def __call__(self, job: Job, params: Params) -> Returned:
         return self.function(job, params)
 
 
 class TaskDecorator(typing.Protocol):
-    """What `@task(...)` is: two overloads, so that a type checker sees the models of sync and async functions."""
+    """What `@task(...)` is: a type checker sees the models through it."""
 
-    @typing.overload
-    def __call__(self, function: Callable[[Job, Params], Awaitable[Result]], /) -> Task[Params, Result]: ...
-    @typing.overload
-    def __call__(self, function: Callable[[Job, Params], Result], /) -> Task[Params, Result]: ...
+    def __call__(self, function: Callable[[Job, Params], Returned], /) -> Task[Params, Returned]: ...
 
 
 def task(

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from opentelemetry.trace import StatusCode
 from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bound_contextvars
 
 from longhaul import telemetry
 from longhaul.errors import Cancelled, HandOver, LonghaulError, Permanent, Retryable, SoftTimeout
@@ -21,6 +23,10 @@ from longhaul_worker.line import KeeperLine
 
 TRANSIENT_ERRORS = (Retryable, ConnectionError, TimeoutError)
 """Worth another try whatever the task; a task adds its own with `retry_on`. Every other error is permanent."""
+
+
+_PLATFORM = (__name__, "asyncio.runners", "asyncio.base_events")
+"""Modules whose frames come before the task's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +54,16 @@ def answer_doorbell(queue: str, tasks: Mapping[str, Task[Any, Any]], line: Keepe
         checkpointed=claim["checkpoint"],
         line=line,
     )
-    with telemetry.span(
-        f"run {job.task}", parent=claim["trace_context"], job_id=str(job.id), epoch=job.epoch, queue=queue
-    ) as span:
+    with (
+        bound_contextvars(job_id=str(job.id), epoch=job.epoch, queue=queue),  # on whatever the task logs
+        telemetry.span(
+            f"run {job.task}", parent=claim["trace_context"], job_id=str(job.id), epoch=job.epoch, queue=queue
+        ) as span,
+    ):
         outcome = run(tasks[job.task], job, claim["params"], line)
         span.set_attribute("ending", outcome.ending)
+        if outcome.error is not None:
+            span.set_status(StatusCode.ERROR, outcome.error["message"])
     line.finish(outcome.ending, result=outcome.result, error=outcome.error, delay=outcome.delay_seconds)
 
 
@@ -76,11 +87,21 @@ def run(task: Task[Any, Any], job: Job, params: Any, line: KeeperLine) -> Outcom
     except MemoryError as error:
         return _failure(Ending.CRASHED, error, code="out_of_memory")
     except transient as error:
-        job.log(f"{type(error).__name__}: {error}", level="warning", traceback=traceback.format_exc())
+        job.log(f"{type(error).__name__}: {error}", level="warning", **_traceback(error))
         return _failure(Ending.TRANSIENT, error, delay=getattr(error, "delay_seconds", None))
     except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own end, not this process's
-        job.log(f"{type(error).__name__}: {error}", level="error", traceback=traceback.format_exc())
+        job.log(f"{type(error).__name__}: {error}", level="error", **_traceback(error))
         return _failure(Ending.PERMANENT, error)
+
+
+def _traceback(error: BaseException) -> dict[str, str]:
+    """Where in the task's own code it came from; nothing for what the task raised on purpose."""
+    if isinstance(error, LonghaulError):
+        return {}
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_globals.get("__name__") in _PLATFORM:
+        own = own.tb_next
+    return {"traceback": "".join(traceback.format_exception(type(error), error, own))}
 
 
 def _failure(ending: Ending, error: BaseException, *, code: str | None = None, delay: float | None = None) -> Outcome:
