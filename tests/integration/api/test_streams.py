@@ -183,7 +183,7 @@ async def test_a_slow_client_is_bounded_and_slows_nobody(api: Api, keeper: Keepe
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)  # the kernel would take megabytes for it
     slow.connect(("127.0.0.1", api.port))
-    slow.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    slow.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     fast = await EventStream.open(api.port, path)
     claim = await keeper.claim()
     last_id = (await fast.ids(2))[-1]

@@ -243,6 +243,54 @@ async def test_a_thousand_at_once(api: Api) -> None:
     assert len({one["job"]["id"] for one in answer.json()["jobs"]}) == 1000
 
 
+async def test_a_thousand_mixed_are_each_answered_as_if_they_had_come_alone(api: Api) -> None:
+    """Twenty of each kind in turn, so that equal keys meet within one statement and across statements."""
+    first = await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": "before"})
+    kinds: list[tuple[dict[str, Any], int, str | None]] = [
+        (REPORT, 202, None),
+        (REPORT | {"idempotency_key": "before"}, 200, None),
+        (REPORT | {"idempotency_key": "within"}, 200, None),
+        (REPORT | {"idempotency_key": "within", "priority": 1}, 409, "idempotency_conflict"),
+        ({"task": "report.wrong"}, 422, "unknown_task"),
+        (REPORT | {"params": {"text": "x", "pages": 0}}, 422, "invalid_params"),
+        (REPORT | {"priority": 10}, 422, "invalid_request"),
+        (REPORT | {"queue": "nowhere"}, 404, "unknown_queue"),
+        (REPORT | {"metadata": {"n": 2}, "priority": -9}, 202, None),
+        (REPORT | {"idempotency_key": ""}, 422, "invalid_request"),
+    ]
+    items = [kinds[n // 20 % len(kinds)] for n in range(1000)]
+    answer = await api.client.post("/v1/jobs:batch", json={"jobs": [item for item, _, _ in items]})
+    answers = answer.json()["jobs"]
+    assert len(answers) == 1000
+    for number, ((_, status, code), one) in enumerate(zip(items, answers, strict=True)):
+        makes = number == 40  # the first of the key "within"
+        assert one["status"] == (202 if makes else status), number
+        assert (one["error"] and one["error"]["code"]) == code, number
+        assert (one["job"] is None) == (code is not None), number
+    replays = [one["job"]["id"] for one in answers if one["status"] == 200]
+    assert set(replays) == {first.json()["id"], answers[40]["job"]["id"]}
+    new = {one["job"]["id"] for one in answers if one["status"] == 202}
+    assert len(new) == 1 + 2 * 100
+    fields = [one["error"]["errors"][0]["field"] for one in answers if one["error"] and "errors" in one["error"]]
+    assert set(fields) == {"/params/pages", "/priority", "/idempotency_key"}
+
+
+async def test_unknown_names_in_a_batch_are_looked_up_together(api: Api) -> None:
+    asked = 0
+    read = api.context.catalogue._read
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return await read()
+
+    api.context.catalogue._read = counted
+    items = [{"task": f"no.such{n}"} for n in range(500)] + [REPORT | {"queue": f"nowhere{n}"} for n in range(500)]
+    answer = await api.client.post("/v1/jobs:batch", json={"jobs": items})
+    assert {one["status"] for one in answer.json()["jobs"]} == {422, 404}
+    assert asked == 1
+
+
 async def test_a_batch_takes_no_key_of_its_own(api: Api) -> None:
     answer = await api.client.post("/v1/jobs:batch", json={"jobs": [REPORT]}, headers={"Idempotency-Key": "k"})
     assert answer.status_code == 422

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -31,11 +32,13 @@ def create_app(settings: ApiSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from elsewhere; /openapi.json is there for tools
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy that ends TLS it would send clients, and their keys, to plain http
         telemetry={
             "tracing": settings.otlp_endpoint is not None,
             "operation_spans": False,
             "metrics": False,
             "logs": False,
+            "exclude": _is_untraced,
         },
     )
     app.state.context = context
@@ -46,3 +49,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     for routes in (submit, jobs, streams, tasks, queues, workers, dead_letters, probes, console):
         routes.install(app)
     return app
+
+
+def _is_untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Probes would drown the rest; a WebSocket's address may hold a key, and spans carry addresses away."""
+    return scope["type"] == "websocket" or scope["path"] in probes.PATHS

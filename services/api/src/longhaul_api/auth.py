@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from longhaul.errors import Forbidden, Unauthenticated
 from longhaul.ledger.keys import SCOPES, ApiKey
+from longhaul_api.settings import is_loopback
 
 Scope = Literal["submit", "read", "admin"]
 _CACHED_KEYS = 4096
@@ -34,7 +36,7 @@ class Principal:
     def require(self, scope: Scope) -> None:
         """Raises Forbidden without this scope. An administrator has all of them, within the own tenant."""
         if scope not in self.scopes and "admin" not in self.scopes:
-            raise Forbidden(required=scope)
+            raise Forbidden(f"This needs a key with the scope {scope!r}: ask an administrator for one.", required=scope)
 
 
 class Authenticator(Protocol):
@@ -44,18 +46,28 @@ class Authenticator(Protocol):
 
 
 class NoAuth:
-    """Everyone is the same person. Only for an address that nobody else reaches."""
+    """Everyone is the same person. Only for an address that nobody else reaches.
 
-    def __init__(self) -> None:
+    Browsers reach it too, so pages of other sites are kept out. `loopback_only`: requests must be addressed to this
+    machine by a name of its own, since a site can make its own name lead here (DNS rebinding).
+    """
+
+    def __init__(self, *, loopback_only: bool) -> None:
+        self._loopback_only = loopback_only
         self._everyone = Principal("default", "anonymous", frozenset(SCOPES))
 
     async def authenticate(self, connection: HTTPConnection) -> Principal:
-        """Raises Forbidden where a page of another site sends its reader's browser here to change something."""
+        """Raises Forbidden where a page of another site sends its reader's browser here."""
         scope = connection.scope
+        if self._loopback_only and not _leads_here(connection.headers.get("host", "")):
+            raise Forbidden(
+                "Without keys this API answers to 127.0.0.1 and localhost only: use that address, turn keys on, or set "
+                "LONGHAUL_AUTH_NONE_ANYWHERE=true."
+            )
         if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
             headers = connection.headers
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            if origin is not None and origin.partition("://")[2] != headers.get("host"):
                 raise Forbidden("Pages of other sites may not use this API: open its own page, or turn keys on.")
         return self._everyone
 
@@ -102,6 +114,15 @@ class KeyAuth:
         cache[digest] = (expires, principal)
         if len(cache) > _CACHED_KEYS:
             del cache[next(iter(cache))]
+
+
+@lru_cache(maxsize=64)  # it is the same one with nearly every request
+def _leads_here(host: str) -> bool:
+    """Whether a request that is addressed so means this machine, whatever the port."""
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
 
 
 def bearer_token(connection: HTTPConnection) -> str | None:

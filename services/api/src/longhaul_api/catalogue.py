@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,8 +30,8 @@ class PublishedTask:
         self.spec = spec
         self._validator = _compile(spec)
 
-    def check(self, params: Mapping[str, Any], *, at: str = "") -> None:
-        """Raises InvalidParams that says which field (a JSON pointer; `at` is the request's own place) and why."""
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raises InvalidParams that says which field (a JSON pointer into the request) and why."""
         if self._validator is None:
             raise UnknownTask(
                 f"The schema that a worker published for {self.spec.name!r} can't be used: "
@@ -40,7 +40,7 @@ class PublishedTask:
         if self._validator.is_valid(params):
             return
         errors = [
-            {"field": f"{at}/params{pointer(error.instance_path)}", "message": error.message[:MESSAGE_LENGTH]}
+            {"field": f"/params{pointer(error.instance_path)}", "message": error.message[:MESSAGE_LENGTH]}
             for error in islice(self._validator.iter_errors(params), MAX_ERRORS)
         ]
         raise InvalidParams(errors=errors)
@@ -52,6 +52,23 @@ class Snapshot:
 
     tasks: Mapping[str, PublishedTask]
     queues: frozenset[str]
+
+    def task(self, name: str) -> PublishedTask:
+        """The task of this name. Raises UnknownTask."""
+        found = self.tasks.get(name)
+        if found is None:
+            matches = difflib.get_close_matches(name, self.tasks, n=3)
+            hint = f" Did you mean {' or '.join(repr(one) for one in matches)}?" if matches else ""
+            raise UnknownTask(
+                f"No worker has published a task {name!r}: see GET /v1/tasks for those that exist.{hint}",
+                matches=matches,
+            )
+        return found
+
+    def require_queue(self, name: str) -> None:
+        """Raises UnknownQueue unless a task or a worker has named this queue."""
+        if name not in self.queues:
+            raise UnknownQueue(f"There is no queue {name!r}: see GET /v1/queues for those that exist.")
 
 
 class Catalogue:
@@ -74,30 +91,16 @@ class Catalogue:
         self._fresh_until = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def task(self, name: str) -> PublishedTask:
-        """The task of this name. Raises UnknownTask, or LedgerUnavailable where it would have to be looked up."""
-        found = self._snapshot.tasks.get(name)
-        if found is None or self._clock() >= self._fresh_until:
-            if found is None:
-                await self.refresh()
-            else:
-                self._refresh_behind()
-            found = self._snapshot.tasks.get(name)
-        if found is None:
-            matches = difflib.get_close_matches(name, self._snapshot.tasks, n=3)
-            hint = f" Did you mean {' or '.join(repr(one) for one in matches)}?" if matches else ""
-            raise UnknownTask(
-                f"No worker has published a task {name!r}: see GET /v1/tasks for those that exist.{hint}",
-                matches=matches,
-            )
-        return found
+    async def snapshot(self, *, tasks: Set[str], queues: Set[str]) -> Snapshot:
+        """What is published, read anew where one of these names is not in it. Raises LedgerUnavailable then only.
 
-    async def require_queue(self, name: str) -> None:
-        """Raises UnknownQueue unless a task or a worker has named this queue."""
-        if name not in self._snapshot.queues:
+        However many names are unknown: it is one reading, so that a batch of them takes no longer than one.
+        """
+        if not (tasks <= self._snapshot.tasks.keys() and queues <= self._snapshot.queues):
             await self.refresh()
-        if name not in self._snapshot.queues:
-            raise UnknownQueue(f"There is no queue {name!r}: see GET /v1/queues for those that exist.")
+        elif self._clock() >= self._fresh_until:
+            self._refresh_behind()
+        return self._snapshot
 
     async def specs(self) -> list[TaskSpec]:
         """All published tasks by name, as old as `refresh_seconds` at most. Raises LedgerUnavailable."""

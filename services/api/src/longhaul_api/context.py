@@ -63,7 +63,7 @@ class Context:
         )
         self.health = Health(self.ledger, self._doorbells)
         self._authenticator: Authenticator = (
-            NoAuth()
+            NoAuth(loopback_only=not settings.auth_none_anywhere)
             if settings.auth_mode == "none"
             else KeyAuth(self._find_key, cache_seconds=settings.key_cache_seconds)
         )

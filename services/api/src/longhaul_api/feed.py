@@ -105,7 +105,7 @@ class Feed:
 class Watch:
     """One client's place in a feed."""
 
-    __slots__ = ("_wake", "cursor", "feed", "is_beat_due")
+    __slots__ = ("_wake", "cursor", "feed", "is_beat_due", "is_over")
 
     def __init__(self, feed: Feed, cursor: int) -> None:
         self.feed = feed
@@ -113,15 +113,33 @@ class Watch:
         """The id of the last event that the client has."""
         self.is_beat_due = False
         """A heartbeat is due on this stream."""
+        self.is_over = False
+        """The client has gone, or this process is going."""
         self._wake: asyncio.Future[None] | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """There are events after `cursor`."""
+        return self.feed.last_id > self.cursor
+
+    def take(self) -> list[Event] | None:
+        """The events after the cursor, which moves on; None where some of them are not held."""
+        events = self.feed.after(self.cursor)
+        if events:
+            self.cursor = events[-1].id
+        return events
+
+    def end(self) -> None:
+        self.is_over = True
+        self.wake()
 
     def wake(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     async def wait(self) -> None:
-        """Until something may have changed: there are events after `cursor`, or someone called `wake`."""
-        if self.feed.last_id > self.cursor:
+        """Until something may have changed: it is behind, or someone called `wake`."""
+        if self.is_behind:
             return
         self._wake = asyncio.get_running_loop().create_future()
         try:

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
 import redis.asyncio as redis
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
 from longhaul.ledger import schema
-from longhaul.ledger.connection import Connection
 from longhaul_api.ledger_access import LedgerAccess
 
 FRESH_SECONDS = 1.0
@@ -52,7 +50,7 @@ class Health:
 
     async def _ask_ledger(self) -> str | None:
         try:
-            schema.check(await self._ledger.ask(_revision, timeout_seconds=LEDGER_SECONDS))
+            schema.check(await self._ledger.ask(schema.read_revision, timeout_seconds=LEDGER_SECONDS))
         except (LedgerUnavailable, SchemaMismatch) as error:
             return error.message
         return None
@@ -62,14 +60,5 @@ class Health:
             async with asyncio.timeout(REDIS_SECONDS):
                 await self._doorbells.ping()
         except (redis.RedisError, OSError):
-            return "Redis does not answer: jobs are accepted, start up to a second later, and events come late."
+            return "Redis does not answer: jobs are accepted and start once it is back, and events come late."
         return None
-
-
-async def _revision(connection: Connection) -> str | None:
-    try:
-        cursor = await connection.execute("SELECT version_num FROM alembic_version")
-    except psycopg.errors.UndefinedTable:
-        return None
-    row = await cursor.fetchone()
-    return row["version_num"] if row else None

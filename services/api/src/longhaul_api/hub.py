@@ -66,7 +66,8 @@ class Hub:
         """End every stream at its next turn."""
         self.is_stopping = True
         for feed in self._feeds.values():
-            feed.wake()
+            for watch in feed.watches:
+                watch.end()
 
     async def close(self) -> None:
         self.stop()
@@ -91,8 +92,9 @@ class Hub:
         if feed is None:
             feed = self._feeds[job_id] = Feed(job_id)
         watch = Watch(feed, after)
+        watch.is_over = self.is_stopping
         feed.watches.add(watch)
-        self._parts[self._beat].add(watch)
+        min(self._parts, key=len).add(watch)  # who came at once does not beat at once
         try:
             # A Redis that is silent is waited for no longer: what it loses is found in the ledger.
             await asyncio.wait((self._channel.subscribe(job_id),), timeout=_CONFIRM_SECONDS)
@@ -117,7 +119,7 @@ class Hub:
         self._spawn(self._publish(written))
 
     async def read(self, watch: Watch) -> list[Event]:
-        """The next events after the watch's cursor, and the cursor moved on; [] where there are none yet.
+        """The next events after the watch's cursor, which moves on: for those that its feed does not hold.
 
         Who is further behind than a feed can hold gets the events that changed the job's state, and then the newest of
         all kinds: older progress, logs and checkpoints are passed over.
@@ -125,14 +127,13 @@ class Hub:
         Raises LedgerUnavailable, and UnknownJob where the job was purged meanwhile.
         """
         feed = watch.feed
-        events = feed.after(watch.cursor)
-        if events is None:
-            behind = feed.last_id - watch.cursor
-            if behind <= KEPT:
-                await self._load(feed)
-                events = feed.after(watch.cursor)
-            if events is None:
-                events = await (self._read_page(watch) if behind <= 2 * KEPT else self._read_changes(watch))
+        behind = feed.last_id - watch.cursor
+        if behind <= KEPT:
+            await self._load(feed)
+            events = watch.take()
+            if events is not None:
+                return events
+        events = await (self._read_page(watch) if behind <= 2 * KEPT else self._read_changes(watch))
         if events:
             watch.cursor = max(watch.cursor, events[-1].id)
         return events

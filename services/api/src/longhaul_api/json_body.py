@@ -27,13 +27,13 @@ def parse(body: bytes, model: type[M]) -> M:
     return validate(body, model)
 
 
-def validate(body: bytes, model: type[M], *, at: str = "") -> M:
-    """Checked JSON as a model; `at` is the JSON pointer of its place in the request. Raises InvalidRequest."""
+def validate(body: bytes, model: type[M]) -> M:
+    """Checked JSON as a model. Raises InvalidRequest."""
     try:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidRequest(errors=field_errors(errors, at=at)) from None
+        raise InvalidRequest(errors=field_errors(errors)) from None
 
 
 def check(body: bytes) -> Any:
@@ -54,13 +54,13 @@ def check(body: bytes) -> Any:
     return value
 
 
-def field_errors(errors: Iterable[Mapping[str, Any]], *, at: str = "") -> list[dict[str, str]]:
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Pydantic's errors as `[{field, message}]`: a JSON pointer into the body, or the name of a parameter."""
     answers = []
     for one in list(errors)[:MAX_ERRORS]:
         place = [str(part) for part in one["loc"]]
         in_body = not place or place[0] not in ("query", "header")
-        answers.append({"field": at + pointer(place) if in_body else place[1], "message": one["msg"]})
+        answers.append({"field": pointer(place) if in_body else place[1], "message": one["msg"]})
     return answers
 
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import sys
 
 import uvicorn
 import uvloop
 
 from longhaul import telemetry
+from longhaul.errors import ConfigurationError
 from longhaul.serving import Server
+from longhaul.settings import load_settings
 from longhaul_api.app import create_app
 from longhaul_api.context import Context
 from longhaul_api.settings import ApiSettings
 
+_COLLECT_AT = (20_000, 10, 50)
+"""New objects until a look at the young ones, and looks until one at the older (Python's own: 700, 10, 10)."""
 
-def run(settings: ApiSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    telemetry.setup("api", settings)
+
+def start() -> None:
+    """Serve until SIGTERM or SIGINT. Exits 2 with a sentence where a setting is wrong."""
+    try:
+        settings = load_settings(ApiSettings)
+    except ConfigurationError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
+        sys.exit(2)
+    telemetry.setup("longhaul-api", settings)
     uvloop.run(_serve(settings))
     telemetry.flush_traces()
 
@@ -25,6 +37,11 @@ def run(settings: ApiSettings) -> None:
 async def _serve(settings: ApiSettings) -> None:
     app = create_app(settings)
     server = create_server(app, settings)
+    # A look through all objects holds up every stream, 0.2 s with 3,000 of them: so not at what stands until the end,
+    # and seldom. Nearly all that a request leaves goes by its reference count.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AT)
     context: Context = app.state.context
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,6 +67,7 @@ def create_server(app: object, settings: ApiSettings) -> Server:
             http="httptools",
             ws="websockets-sansio",
             ws_per_message_deflate=False,  # events are small, and each compressor keeps its own window
+            server_header=False,
             log_config=None,
             access_log=False,
             lifespan="on",

@@ -14,7 +14,7 @@ class ApiSettings(Settings):
     """What the API needs. All times in seconds."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8000, ge=0, le=65535)
+    api_port: int = Field(default=8080, ge=0, le=65535)
     auth_mode: Literal["none", "keys"] = "keys"
     auth_none_anywhere: bool = False
     """Says explicitly that everyone who can reach this address may do everything."""
@@ -43,7 +43,7 @@ class ApiSettings(Settings):
 
     @model_validator(mode="after")
     def _no_open_door_by_accident(self) -> Self:
-        if self.auth_mode == "none" and not self.auth_none_anywhere and not _is_loopback(self.api_host):
+        if self.auth_mode == "none" and not self.auth_none_anywhere and not is_loopback(self.api_host):
             raise ValueError(
                 f"LONGHAUL_AUTH_MODE=none on {self.api_host} would let everyone in: use LONGHAUL_AUTH_MODE=keys, bind to "
                 "127.0.0.1, or set LONGHAUL_AUTH_NONE_ANYWHERE=true to say that this is what you want"
@@ -51,7 +51,8 @@ class ApiSettings(Settings):
         return self
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches this name or address."""
     if host == "localhost":
         return True
     try:

@@ -41,34 +41,35 @@ class Stream:
     def __init__(self, hub: Hub, watch: Watch) -> None:
         self._hub = hub
         self._watch = watch
-        self._gone: asyncio.Task[None] | None = None
 
     @property
     def is_over(self) -> bool:
         """The client has gone, or this process is going."""
-        return self._hub.is_stopping or (self._gone is not None and self._gone.done())
+        return self._watch.is_over
 
     @asynccontextmanager
     async def until_gone(self, receive: Receive) -> AsyncIterator[None]:
         """Notice the client's leaving inside the block; the watch ends with it."""
-        self._gone = asyncio.create_task(_gone(receive))
-        self._gone.add_done_callback(lambda _: self._watch.wake())
+        gone = asyncio.create_task(_gone(receive))
+        gone.add_done_callback(lambda _: self._watch.end())
         try:
             yield
         finally:
-            self._gone.cancel()
+            gone.cancel()
             self._hub.unwatch(self._watch)
 
     async def next(self) -> Sequence[Event]:
         """Events to send; none where a heartbeat is due or the stream is over. Raises UnknownJob where it was purged."""
         watch = self._watch
-        while not self.is_over:
-            try:
-                events = await self._hub.read(watch)
-            except LedgerUnavailable:
-                # The stream stays open: the ledger comes back, and nothing is lost.
-                await asyncio.sleep(LEDGER_RETRY_SECONDS)
-                continue
+        while not watch.is_over:
+            events = watch.take()
+            if events is None:
+                try:
+                    events = await self._hub.read(watch)
+                except LedgerUnavailable:
+                    # The stream stays open: the ledger comes back, and nothing is lost.
+                    await asyncio.sleep(LEDGER_RETRY_SECONDS)
+                    continue
             if events:
                 self._hub.delivered(len(events))
                 return events

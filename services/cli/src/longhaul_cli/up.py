@@ -17,7 +17,7 @@ from rich.console import Console
 
 from longhaul.client import AsyncClient
 from longhaul.contract import JobView
-from longhaul.errors import LonghaulError
+from longhaul.errors import ConfigurationError, LonghaulError
 from longhaul.states import TERMINAL, State
 from longhaul_cli import exits
 from longhaul_cli.follow import JobProgress, print_outcome
@@ -72,8 +72,12 @@ def up(
     The job indexes folders of text files and searches them. Ctrl-C stops everything; the next `longhaul up` finds all
     jobs, and those that had not ended go on.
     """
-    from longhaul_cli.embedded import default_home
-
+    try:
+        from longhaul_cli.embedded import default_home
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`longhaul up` needs what this installation has not ({error.name}): install `longhaul-cli[local]`."
+        ) from error
     params: dict[str, Any] = {"folders": [str(one.absolute()) for one in folder]} if folder else {}
     if query:
         params["query"] = query

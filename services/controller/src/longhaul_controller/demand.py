@@ -19,10 +19,13 @@ class Demand:
     """Writes a set only where it changed, or where Redis was emptied."""
 
     def __init__(self) -> None:
-        self._published: dict[str, frozenset[str]] = {}
+        self._published: dict[str, frozenset[str]] | None = None
 
     async def run(self, connection: Connection, client: redis.Redis) -> None:
         """Publish once. Raises redis.RedisError."""
+        if self._published is None:
+            # A pool that went between two leaders would keep its last number for ever.
+            self._published = dict.fromkeys(await _pools(client), frozenset())
         running = {pool: frozenset(jobs) for pool, jobs in (await queues.read_running_by_pool(connection)).items()}
         for gone in self._published.keys() - running.keys():
             running[gone] = frozenset()
@@ -32,6 +35,11 @@ class Demand:
                 await _replace(client, doorbell.running_key(pool), jobs)
             self._published[pool] = jobs
             metrics.JOBS_RUNNING.labels(pool).set(len(jobs))
+
+
+async def _pools(client: redis.Redis) -> list[str]:
+    prefix = doorbell.running_key("")
+    return [key.decode().removeprefix(prefix) async for key in client.scan_iter(match=f"{prefix}*", count=1000)]
 
 
 async def _sizes(client: redis.Redis, pools: list[str]) -> dict[str, int]:

@@ -9,7 +9,13 @@ DOORBELLS_TRIMMED = Counter(
     "longhaul_doorbells_trimmed_total", "Doorbells removed that no due job stood behind.", ["queue"]
 )
 JOBS_DUE = Gauge("longhaul_jobs_due", "Jobs that a worker could claim now.", ["queue"])
+OLDEST_WAIT_SECONDS = Gauge(
+    "longhaul_queue_oldest_wait_seconds", "How long the oldest due job has waited, also in a paused queue.", ["queue"]
+)
 JOBS_RUNNING = Gauge("longhaul_jobs_running", "Running jobs that count as demand.", ["pool"])
 JOBS_PURGED = Counter("longhaul_jobs_purged_total", "Jobs deleted by retention.")
 DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a duty took.", ["duty"])
 DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Duties that failed.", ["duty"])
+
+OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING)
+"""What only the leader knows. A standby that went on telling its old numbers would be added to the leader's."""

@@ -94,6 +94,11 @@ def current_trace_context() -> str | None:
     return carrier.get("traceparent")
 
 
+def trace_id_of(trace_context: str | None) -> str | None:
+    """The trace id (32 hexadecimal digits) of a W3C traceparent."""
+    return trace_context.split("-")[1] if trace_context else None
+
+
 def _add_trace_id(_logger: Any, _method: str, event: Any) -> Any:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:

@@ -19,6 +19,7 @@ from longhaul.task import load_tasks
 from longhaul_worker import celery_pool, protocol
 from longhaul_worker.line import KeeperLine, connect
 from longhaul_worker.run import answer_doorbell
+from longhaul_worker.upstream import trace_upstream_calls
 
 PULSE_EVERY_SECONDS = 2.0
 
@@ -98,6 +99,8 @@ def _load_tasks(**_: Any) -> None:
     modules = split_commas(os.environ.get("LONGHAUL_TASKS", ""))
     assert isinstance(modules, list)
     _Child.tasks = load_tasks(modules)
+    if _is_traced():
+        trace_upstream_calls()
 
 
 @signals.worker_process_init.connect
@@ -105,9 +108,13 @@ def _start_child(**_: Any) -> None:
     if KeeperReports.socket is not None:
         # The main process's own: a child that kept it open would hide that process's death.
         KeeperReports.socket.close()
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if _is_traced():
         telemetry.setup_traces("longhaul-worker")  # after the fork: its sender is a thread
     _Child.line = connect()
+
+
+def _is_traced() -> bool:
+    return bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 
 
 @signals.worker_process_shutdown.connect

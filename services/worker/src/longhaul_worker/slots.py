@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from longhaul import telemetry
 from longhaul.ledger.leases import AttemptEnd, Claim
 from longhaul.states import Ending
 from longhaul_worker import evidence, metrics, protocol
@@ -187,9 +188,7 @@ class Slots:
         self._recorder.watch(child.attempt)
         metrics.WAIT_SECONDS.labels(queue).observe(claim.waited_seconds)
         metrics.SLOTS_BUSY.inc()
-        _log.info(
-            "attempt_started", job_id=str(claim.job_id), epoch=claim.epoch, queue=queue, task=claim.task, pid=child.pid
-        )
+        _log.info("attempt_started", **_names(claim), pid=child.pid)
         writer.write(
             protocol.encode(
                 "claimed",
@@ -238,10 +237,7 @@ class Slots:
         metrics.RUN_SECONDS.labels(attempt.claim.task).observe(ran_seconds)
         _log.info(
             "attempt_ended",
-            job_id=str(attempt.claim.job_id),
-            epoch=attempt.claim.epoch,
-            queue=attempt.claim.queue,
-            task=attempt.claim.task,
+            **_names(attempt.claim),
             ending=end.ending,
             seconds=round(ran_seconds, 3),
         )
@@ -277,3 +273,10 @@ class Slots:
 
     def _exit_report(self, pid: int) -> asyncio.Future[int]:
         return self._exits.setdefault(pid, asyncio.get_running_loop().create_future())
+
+
+def _names(claim: Claim) -> dict[str, Any]:
+    """What ties a log line to its job, and to its trace where there is one."""
+    names = {"job_id": str(claim.job_id), "epoch": claim.epoch, "queue": claim.queue, "task": claim.task}
+    trace_id = telemetry.trace_id_of(claim.trace_context)
+    return names | ({"trace_id": trace_id} if trace_id else {})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import FastAPI, Query, Request, Response
 
 from longhaul import telemetry
@@ -20,10 +22,12 @@ from longhaul_api.answers import accepted, answer
 from longhaul_api.auth import Principal
 from longhaul_api.context import Context, context_of
 from longhaul_api.json_body import parse
-from longhaul_api.routes.jobs import PAGE, Filter, job_page
+from longhaul_api.routes.jobs import PAGE, Filter, job_page, log_replays
 from longhaul_api.routes.submit import read_body
 
 BULK_AT_MOST = 1000
+
+_log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -90,7 +94,7 @@ async def replay(request: Request, job_id: UUID) -> Response:
     rows = await context.ledger.ask(partial(_replay, ids=[job_id], principal=principal))
     if not rows:
         raise NotReplayable("This job is not in the dead-letter queue (any more): see its `state` and `resolution`.")
-    _ring(context, rows)
+    _ring(context, rows, principal)
     return accepted(rows[0])
 
 
@@ -99,8 +103,10 @@ async def discard(request: Request, job_id: UUID) -> Response:
     context = context_of(request)
     principal = await context.authenticate(request, "admin")
     await context.jobs.read(job_id, tenant=principal.tenant)
-    if not await context.ledger.ask(partial(ledger_jobs.discard, ids=[job_id])):
+    done = await context.ledger.ask(partial(ledger_jobs.discard, ids=[job_id]))
+    if not done:
         raise NotDeadLettered
+    _log_discards(done, principal)
     return answer(ledger_jobs.view(await context.jobs.read(job_id, tenant=principal.tenant)))
 
 
@@ -110,7 +116,7 @@ async def replay_many(request: Request) -> Response:
     principal = await context.authenticate(request, "admin")
     bulk = parse(await read_body(request), BulkRequest)
     rows, skipped = await context.ledger.ask(partial(_replay_found, bulk=bulk, principal=principal))
-    _ring(context, rows)
+    _ring(context, rows, principal)
     return answer({"done": [row["id"] for row in rows], "skipped": skipped})
 
 
@@ -120,6 +126,7 @@ async def discard_many(request: Request) -> Response:
     principal = await context.authenticate(request, "admin")
     bulk = parse(await read_body(request), BulkRequest)
     done, skipped = await context.ledger.ask(partial(_discard_found, bulk=bulk, principal=principal))
+    _log_discards(done, principal)
     return answer({"done": done, "skipped": skipped})
 
 
@@ -171,6 +178,12 @@ async def _replay(connection: Connection, *, ids: list[UUID], principal: Princip
     )
 
 
-def _ring(context: Context, rows: list[dict[str, Any]]) -> None:
+def _log_discards(ids: Iterable[UUID], principal: Principal) -> None:
+    for id in ids:
+        _log.info("dead_letter_discarded", job_id=str(id), by=principal.name)
+
+
+def _ring(context: Context, rows: list[dict[str, Any]], principal: Principal) -> None:
+    log_replays(rows, principal)
     for queue, count in Counter(row["queue"] for row in rows).items():
         context.ringer.ring(queue, count)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import FastAPI, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from longhaul import telemetry
 from longhaul.contract import AttemptView, EventView, JobPage, JobView, Name, ResultView
@@ -23,6 +25,7 @@ from longhaul.ledger.leases import Written
 from longhaul.states import TERMINAL, State
 from longhaul_api import openapi
 from longhaul_api.answers import accepted, answer, etag, job_headers
+from longhaul_api.auth import Principal
 from longhaul_api.context import Context, context_of
 from longhaul_api.streams import Stream
 
@@ -30,6 +33,18 @@ WAIT_SECONDS_AT_MOST = 60
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,6})\s*(?:$|[,;])", re.IGNORECASE)
 PAGE = Annotated[int, Query(ge=1, le=200, description="Jobs on a page.")]
 Filter = Annotated[Name | None, Query()]
+
+_log = structlog.get_logger(__name__)
+
+
+def _not_a_number(value: object) -> object:
+    """Pydantic would take seconds or milliseconds since 1970 too, and guess which."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise PydanticCustomError("time", "must be a time like 2026-01-31T12:00:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime | None, BeforeValidator(_not_a_number)]
 
 
 def install(app: FastAPI) -> None:
@@ -112,8 +127,8 @@ async def page(
     state: Annotated[list[State] | None, Query(description="Any of these.")] = None,
     task: Filter = None,
     queue: Filter = None,
-    since: Annotated[AwareDatetime | None, Query(description="Submitted at this time or later.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Submitted before this time.")] = None,
+    since: Annotated[Time, Query(description="Submitted at this time or later.")] = None,
+    until: Annotated[Time, Query(description="Submitted before this time.")] = None,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: PAGE = 50,
 ) -> Response:
@@ -189,6 +204,7 @@ async def cancel(request: Request, job_id: UUID) -> Response:
         if row["state"] in TERMINAL:
             raise JobFinished(state=row["state"])
     else:
+        _log.info("cancel_asked", job_id=str(job_id), epoch=row["epoch"], queue=row["queue"], by=principal.name)
         context.hub.announce(
             Written(
                 job_id=job_id,
@@ -203,9 +219,9 @@ async def cancel(request: Request, job_id: UUID) -> Response:
 
 
 async def replay(request: Request, job_id: UUID) -> Response:
-    """Submit a failed or dead job again: a new job that points to this one."""
+    """Submit a failed or dead job again: a new job that points to this one. Needs an administrator's key."""
     context = context_of(request)
-    principal = await context.authenticate(request, "submit")
+    principal = await context.authenticate(request, "admin")
     await context.jobs.read(job_id, tenant=principal.tenant)
     rows = await context.ledger.ask(
         partial(
@@ -217,8 +233,21 @@ async def replay(request: Request, job_id: UUID) -> Response:
     )
     if not rows:
         raise NotReplayable
+    log_replays(rows, principal)
     context.ringer.ring(rows[0]["queue"])
     return accepted(rows[0])
+
+
+def log_replays(rows: Iterable[Mapping[str, Any]], principal: Principal) -> None:
+    """A line for each new job."""
+    for row in rows:
+        _log.info(
+            "job_replayed",
+            job_id=str(row["id"]),
+            origin_id=str(row["origin_id"]),
+            queue=row["queue"],
+            by=principal.name,
+        )
 
 
 def _wait_seconds(prefer: str | None) -> int:

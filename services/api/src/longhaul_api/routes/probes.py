@@ -8,6 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from longhaul_api.answers import answer
 from longhaul_api.context import context_of
 
+PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+
 
 def install(app: FastAPI) -> None:
     # Not a part of the versioned contract: nothing but the platform asks these.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 
 from longhaul.contract import Name, QueueUpdate, QueueView
@@ -15,6 +16,8 @@ from longhaul_api.answers import answer
 from longhaul_api.context import Context, context_of
 from longhaul_api.json_body import parse
 from longhaul_api.routes.submit import read_body
+
+_log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -65,18 +68,20 @@ async def resume(request: Request, queue: Name) -> Response:
 async def update(request: Request, queue: Name) -> Response:
     """Limit how many jobs of a queue run at once."""
     context = context_of(request)
-    await context.authenticate(request, "admin")
+    principal = await context.authenticate(request, "admin")
     change = parse(await read_body(request), QueueUpdate)
     if not await context.ledger.ask(partial(ledger_queues.limit, name=queue, max_running=change.max_running)):
         raise UnknownQueue
+    _log.info("queue_limited", queue=queue, max_running=change.max_running, by=principal.name)
     return await _show(context, queue)
 
 
 async def _pause(request: Request, queue: str, *, paused: bool) -> Response:
     context = context_of(request)
-    await context.authenticate(request, "admin")
+    principal = await context.authenticate(request, "admin")
     if not await context.ledger.ask(partial(ledger_queues.pause, name=queue, paused=paused)):
         raise UnknownQueue
+    _log.info("queue_paused" if paused else "queue_resumed", queue=queue, by=principal.name)
     return await _show(context, queue)
 
 

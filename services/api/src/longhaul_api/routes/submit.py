@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 
 from longhaul.contract import BatchAnswers, BatchItem, BatchRequest, JobView, SubmitRequest
@@ -24,16 +26,20 @@ from longhaul.ledger.jobs import NewJob, Submitted
 from longhaul_api import openapi
 from longhaul_api.answers import accepted, answer
 from longhaul_api.auth import Principal
+from longhaul_api.catalogue import Snapshot
 from longhaul_api.context import Context, context_of
 from longhaul_api.json_body import check, parse, validate
 from longhaul_api.problems import UnsupportedMediaType, problem, request_id_of
 from longhaul_api.submissions import new_job
 
+T = TypeVar("T")
 KEY_HEADER = "idempotency-key"
 ITEMS_AT_MOST = 1000
 _TURN_ITEMS = 50
 """Items that are checked before others get a turn: about a millisecond."""
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,255}")
+
+_log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -83,7 +89,7 @@ async def submit(request: Request) -> Response:
             errors=[{"field": "Idempotency-Key", "message": "must be 1 to 255 visible ASCII characters"}]
         )
     submission = parse(await read_body(request), SubmitRequest)
-    job = await _job(context, principal, submission, key)
+    job = _job(await _snapshot(context, submission), principal, submission, key)
     submitted = await context.submissions.submit(job)
     if submitted.is_conflict:
         raise IdempotencyConflict
@@ -103,11 +109,9 @@ async def submit_batch(request: Request) -> Response:
     if KEY_HEADER in request.headers:
         raise InvalidRequest("A batch takes no Idempotency-Key: give each item its own `idempotency_key`.")
     items = _items(check(await read_body(request)))
-    outcomes: list[NewJob | LonghaulError] = []
-    for number, item in enumerate(items):
-        if number % _TURN_ITEMS == _TURN_ITEMS - 1:
-            await asyncio.sleep(0)
-        outcomes.append(await _item(context, principal, item))
+    submissions = [_submission(item) async for item in _in_turns(items)]
+    snapshot = await _snapshot(context, *[one for one in submissions if isinstance(one, BatchItem)])
+    outcomes = [_outcome(snapshot, principal, one) async for one in _in_turns(submissions)]
     jobs = [one for one in outcomes if isinstance(one, NewJob)]
     submitted = iter(await context.submissions.submit_many(jobs))
     answers: list[Submitted | Exception] = [next(submitted) if isinstance(one, NewJob) else one for one in outcomes]
@@ -125,12 +129,20 @@ async def read_body(request: Request) -> bytes:
     return await request.body()
 
 
-async def _job(context: Context, principal: Principal, submission: SubmitRequest, key: str | None) -> NewJob:
-    """Raises UnknownTask, InvalidParams, UnknownQueue, LedgerUnavailable."""
-    task = await context.catalogue.task(submission.task)
+async def _snapshot(context: Context, *submissions: SubmitRequest) -> Snapshot:
+    """The catalogue with what these ask for, as far as it exists. Raises LedgerUnavailable."""
+    return await context.catalogue.snapshot(
+        tasks={one.task for one in submissions},
+        queues={one.queue for one in submissions if one.queue is not None},
+    )
+
+
+def _job(snapshot: Snapshot, principal: Principal, submission: SubmitRequest, key: str | None) -> NewJob:
+    """Raises UnknownTask, InvalidParams, UnknownQueue."""
+    task = snapshot.task(submission.task)
     task.check(submission.params)
     if submission.queue is not None:
-        await context.catalogue.require_queue(submission.queue)
+        snapshot.require_queue(submission.queue)
     return new_job(submission, task.spec, principal, idempotency_key=key)
 
 
@@ -144,10 +156,26 @@ def _items(value: Any) -> list[Any]:
     return items
 
 
-async def _item(context: Context, principal: Principal, item: Any) -> NewJob | LonghaulError:
+async def _in_turns(items: Sequence[T]) -> AsyncIterator[T]:
+    """The items, with a turn for other requests now and then."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _TURN_ITEMS == 0:
+            await asyncio.sleep(0)
+
+
+def _submission(item: Any) -> BatchItem | LonghaulError:
     try:
-        submission = validate(orjson.dumps(item), BatchItem)
-        return await _job(context, principal, submission, submission.idempotency_key)
+        return validate(orjson.dumps(item), BatchItem)
+    except LonghaulError as error:
+        return error
+
+
+def _outcome(snapshot: Snapshot, principal: Principal, item: BatchItem | LonghaulError) -> NewJob | LonghaulError:
+    if isinstance(item, LonghaulError):
+        return item
+    try:
+        return _job(snapshot, principal, item, item.idempotency_key)
     except LonghaulError as error:
         return error
 
@@ -169,5 +197,7 @@ def _ring(context: Context, submitted: Submitted) -> None:
     """Ring for a job that may start now; one that is due later is rung by the controller."""
     context.metrics.accepted.inc()
     row = submitted.row
+    # A line for each of thousands a second would cost more than it tells: the ledger has all of it.
+    _log.debug("job_accepted", job_id=str(row["id"]), queue=row["queue"], task=row["task"])
     if row["run_after"] <= row["created_at"]:
         context.ringer.ring(row["queue"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from longhaul.ledger.connection import Connection
@@ -12,7 +13,8 @@ _DUE = """
 WITH running AS (
     SELECT task, queue, count(*) AS jobs FROM jobs WHERE state = 'running' GROUP BY task, queue
 ), due_tasks AS (
-    SELECT queue, task, count(*) AS jobs FROM jobs WHERE state = 'queued' AND run_after <= now() GROUP BY queue, task
+    SELECT queue, task, count(*) AS jobs, min(run_after) AS oldest FROM jobs
+    WHERE state = 'queued' AND run_after <= now() GROUP BY queue, task
 ), open_tasks AS (
     SELECT due_tasks.queue, least(due_tasks.jobs, coalesce(tasks.concurrency
         - (SELECT coalesce(sum(running.jobs), 0) FROM running WHERE running.task = due_tasks.task), due_tasks.jobs)) AS jobs
@@ -20,16 +22,33 @@ WITH running AS (
 )
 SELECT queues.name, greatest(0, least(coalesce(sum(greatest(open_tasks.jobs, 0)), 0), coalesce(queues.max_running
     - (SELECT coalesce(sum(running.jobs), 0) FROM running WHERE running.queue = queues.name),
-    coalesce(sum(greatest(open_tasks.jobs, 0)), 0))))::bigint AS due
+    coalesce(sum(greatest(open_tasks.jobs, 0)), 0))))::bigint AS due,
+    coalesce(extract(epoch FROM now() - (SELECT min(oldest) FROM due_tasks WHERE due_tasks.queue = queues.name)), 0)::float8
+        AS oldest_wait_seconds
 FROM queues LEFT JOIN open_tasks ON open_tasks.queue = queues.name AND queues.paused_at IS NULL
 GROUP BY queues.name
 """
 
 
+@dataclass(frozen=True)
+class Due:
+    """What waits in a queue."""
+
+    jobs: int
+    """That a worker could claim now."""
+    oldest_wait_seconds: float
+    """Of the job that is due for longest, also where its queue is paused or a limit holds it; 0 where none is due."""
+
+
+async def read_due(connection: Connection) -> dict[str, Due]:
+    """What waits in each queue."""
+    cursor = await connection.execute(_DUE)
+    return {row["name"]: Due(row["due"], row["oldest_wait_seconds"]) for row in await cursor.fetchall()}
+
+
 async def count_due(connection: Connection) -> dict[str, int]:
     """How many jobs of each queue a worker could claim now."""
-    cursor = await connection.execute(_DUE)
-    return {row["name"]: row["due"] for row in await cursor.fetchall()}
+    return {name: due.jobs for name, due in (await read_due(connection)).items()}
 
 
 # Seen means seen within one lease, the same measure that the reaper uses.
