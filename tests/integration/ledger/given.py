@@ -60,7 +60,8 @@ async def waited(connection: Connection, id: UUID, seconds: float) -> None:
 async def expired(connection: Connection, *ids: UUID) -> None:
     """Let the leases of running jobs have run out."""
     await connection.execute(
-        "UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ANY(%s)", (list(ids),)
+        "UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE id = ANY(%s) AND state = 'running'",
+        (list(ids),),
     )
 
 
@@ -83,6 +84,11 @@ async def row(connection: Connection, id: UUID) -> dict[str, Any]:
     found = await cursor.fetchone()
     assert found is not None
     return found
+
+
+async def state(connection: Connection, id: UUID) -> str:
+    """The state of a job."""
+    return str((await row(connection, id))["state"])
 
 
 async def count_running(connection: Connection) -> int:

@@ -85,4 +85,7 @@ class Leader:
         if leads != self._holds_lock:
             _log.info("leading" if leads else "not_leading")
         self._holds_lock = leads
+        if not leads:
+            for gauge in metrics.OF_THE_LEADER:
+                gauge.clear()
         metrics.IS_LEADER.set(leads)

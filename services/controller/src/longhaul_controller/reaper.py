@@ -7,7 +7,7 @@ import structlog
 
 from longhaul import doorbell, events
 from longhaul.ledger import leases
-from longhaul.ledger.connection import Connection
+from longhaul.ledger.connection import Connection, read_clock
 from longhaul_controller import metrics
 from longhaul_controller.leader import Leader
 
@@ -22,9 +22,11 @@ async def reap(
     Silent until this process has itself seen the ledger up for one full lease: after an outage every lease is old, and
     the owners need that long to renew.
     """
+    # In this order: should the ledger hang from here on, the reap that comes through at last goes by the time before.
+    as_of = await read_clock(connection)
     if leader.ledger_up_seconds() < lease_seconds:
         return
-    written = await leases.reap(connection)
+    written = await leases.reap(connection, as_of=as_of)
     if not written:
         return
     metrics.LEASES_REAPED.inc(len(written))

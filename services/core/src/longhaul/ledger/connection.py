@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import orjson
@@ -95,6 +96,15 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
             yield connection
     except AWAY as error:
         raise LedgerUnavailable from error
+
+
+async def read_clock(connection: Connection) -> datetime:
+    """`now()` of PostgreSQL, the only clock that leases go by."""
+    cursor = await connection.execute("SELECT now() AS at")
+    row = await cursor.fetchone()
+    assert row is not None
+    at: datetime = row["at"]
+    return at
 
 
 def dumps(value: object) -> str:

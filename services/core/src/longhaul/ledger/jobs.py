@@ -101,24 +101,30 @@ async def submit(connection: Connection, jobs: Sequence[NewJob]) -> list[Submitt
 
     All of them are committed when this returns.
     """
-    cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in jobs])})
-    inserted = {row["id"]: row for row in await cursor.fetchall()}
-    repeats = [job for job in jobs if job.id not in inserted]
-    if not repeats:
-        return [Submitted(inserted[job.id]) for job in jobs]
-    cursor = await connection.execute(
-        _BY_KEY, {"tenants": [job.tenant for job in repeats], "keys": [job.idempotency_key for job in repeats]}
-    )
+    answers: dict[UUID, Submitted] = {}
+    left = list(jobs)
+    while left:
+        cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in left])})
+        inserted = {row["id"]: Submitted(row) for row in await cursor.fetchall()}
+        answers |= inserted
+        repeats = [job for job in left if job.id not in inserted]
+        answers |= await _find(connection, repeats) if repeats else {}
+        # A key that is neither free nor known was freed in between: retention deleted its job.
+        left = [job for job in repeats if job.id not in answers]
+    return [answers[job.id] for job in jobs]
+
+
+async def _find(connection: Connection, repeats: Sequence[NewJob]) -> dict[UUID, Submitted]:
+    """The jobs that the same idempotency keys made before, by the ids of their repeats."""
+    query = {"tenants": [job.tenant for job in repeats], "keys": [job.idempotency_key for job in repeats]}
+    cursor = await connection.execute(_BY_KEY, query)
     known = {(row["tenant"], row["idempotency_key"]): row for row in await cursor.fetchall()}
-    answers = []
-    for job in jobs:
-        if job.id in inserted:
-            answers.append(Submitted(inserted[job.id]))
-            continue
-        row = known[job.tenant, job.idempotency_key]
-        same = row["request_digest"] == job.request_digest
-        answers.append(Submitted(row, is_replay=same, is_conflict=not same))
-    return answers
+    found = {}
+    for job in repeats:
+        if row := known.get((job.tenant, job.idempotency_key)):
+            same = row["request_digest"] == job.request_digest
+            found[job.id] = Submitted(row, is_replay=same, is_conflict=not same)
+    return found
 
 
 _READ = f"SELECT {COLUMNS} FROM jobs WHERE id = ANY(%(ids)s)"  # noqa: S608 - only constants
@@ -203,12 +209,15 @@ async def cancel(connection: Connection, id: UUID) -> dict[str, Any] | None:
     return await cursor.fetchone()
 
 
-# Keeps: the origin stays as it ended; its replay is a new job that points to it. A dead letter is replayed once.
+# Keeps: the origin stays as it ended; its replay is a new job that points to it. A dead letter is replayed once. Locked
+# in the order of their ids, so that two of these never wait for each other in a circle.
 _REPLAY = f"""
-WITH origin AS (
+WITH locked AS (
+    SELECT id FROM jobs WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+), origin AS (
     UPDATE jobs SET resolution = 'replayed', updated_at = now()
     FROM unnest(%(ids)s::uuid[], %(new_ids)s::uuid[]) AS wanted (origin_id, new_id)
-    WHERE id = wanted.origin_id AND state IN ('failed', 'dead')
+    WHERE id = wanted.origin_id AND id IN (SELECT id FROM locked) AND state IN ('failed', 'dead')
       AND (NOT %(dead_letters)s OR (state = 'dead' AND resolution IS NULL))
     RETURNING jobs.*, new_id
 ), inserted AS (
@@ -251,13 +260,19 @@ async def replay(
     return await cursor.fetchall()
 
 
+# Keeps: only what is in the dead-letter queue leaves it. Locked in the same order as above.
+_DISCARD = """
+WITH locked AS (
+    SELECT id FROM jobs WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+)
+UPDATE jobs SET resolution = 'discarded', updated_at = now()
+WHERE id IN (SELECT id FROM locked) AND state = 'dead' AND resolution IS NULL RETURNING id
+"""
+
+
 async def discard(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
     """Take jobs out of the dead-letter queue for good. Returns those that were in it."""
-    cursor = await connection.execute(
-        "UPDATE jobs SET resolution = 'discarded', updated_at = now()"
-        " WHERE id = ANY(%s) AND state = 'dead' AND resolution IS NULL RETURNING id",
-        (list(ids),),
-    )
+    cursor = await connection.execute(_DISCARD, {"ids": list(ids)})
     return [row["id"] for row in await cursor.fetchall()]
 
 

@@ -160,7 +160,7 @@ async def claim(
         "worker": worker,
         "lease_seconds": lease_seconds,
     }
-    async with connection.transaction(), connection.pipeline():
+    async with connection.pipeline():  # what goes until its end is one transaction, as PostgreSQL has it
         await connection.execute(_TAKE_TURNS, query)
         cursors = [await connection.execute(_CLAIM, {**query, "slot": slot}) for slot in slots]
     rows = [row for cursor in cursors if (row := await cursor.fetchone())]
@@ -230,7 +230,7 @@ RETURNING seq, at
 
 async def record(connection: Connection, records: Sequence[Record]) -> list[list[Written] | None]:
     """Write what running jobs said, each job's notes as one; None for a job whose epoch is no longer the caller's."""
-    async with connection.transaction(), connection.pipeline():
+    async with connection.pipeline():
         cursors = [await connection.execute(_RECORD, _record_query(one)) for one in records]
     answers: list[list[Written] | None] = []
     for one, cursor in zip(records, cursors, strict=True):
@@ -303,7 +303,7 @@ async def end(
 
     `expired_only` (the reaper's) also asks that the lease has run out by the database's clock.
     """
-    async with connection.transaction(), connection.pipeline():
+    async with connection.pipeline():
         cursors = [await connection.execute(_END, _end_query(one, expired_only)) for one in ends]
     answers: list[Written | None] = []
     for one, cursor in zip(ends, cursors, strict=True):
@@ -354,18 +354,21 @@ def _end_query(one: AttemptEnd, expired_only: bool) -> dict[str, Any]:
     }
 
 
+# As of a time that was read before: a statement that lay in a server that hung must not find every lease old when it
+# goes on. The row stays locked until its attempt is ended, so that no renewal comes in between.
 _EXPIRED = """
 SELECT id, epoch, retries, retries_max, interruptions, max_interruptions, backoff_seconds, backoff_max_seconds,
     extract(epoch FROM now() - lease_expires_at)::float8 AS overdue_seconds
-FROM jobs WHERE state = 'running' AND lease_expires_at < now()
+FROM jobs WHERE state = 'running' AND lease_expires_at < coalesce(%(as_of)s::timestamptz, now())
 ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-async def reap(connection: Connection, *, limit: int = 200) -> list[Written]:
-    """End the attempts whose leases ran out, as `lease_lost`. Safe to run twice at once: each is ended once."""
+async def reap(connection: Connection, *, as_of: datetime | None = None, limit: int = 200) -> list[Written]:
+    """End the attempts whose leases had run out `as_of` a time of `read_clock` (now, where none is given), as
+    `lease_lost`. Safe to run twice at once: each is ended once."""
     async with connection.transaction():
-        cursor = await connection.execute(_EXPIRED, {"limit": limit})
+        cursor = await connection.execute(_EXPIRED, {"as_of": as_of, "limit": limit})
         ends = [
             AttemptEnd(
                 lease=Lease(job_id=row["id"], epoch=row["epoch"]),

@@ -1,0 +1,77 @@
+"""A ledger with one queue, its Redis, and controllers on both: as processes, or as the classes that they are made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis.asyncio as redis
+from tests.integration.controller.replica import Replica
+from tests.integration.ledger import given
+from tests.waiting import eventually
+
+from longhaul import doorbell
+from longhaul.ledger import queues
+from longhaul.ledger.connection import Connection, connect
+from longhaul_controller.leader import Leader
+from longhaul_controller.settings import ControllerSettings
+
+StartReplica = Callable[..., Replica]
+LEASE_SECONDS = 0.5
+"""Of the leader within the test's process."""
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    """A connection to an empty ledger that knows the queue `work`."""
+    async with await connect(database_url, application_name="test") as connection:
+        await queues.declare(connection, [given.QUEUE])
+        yield connection
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client of the empty Redis where the doorbells are."""
+    async with doorbell.create_client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
+    """Start a controller: `start_replica(database_url, redis_url, **environment)`. All are gone at the end."""
+    replicas: list[Replica] = []
+
+    def start(database_url: str, redis_url: str, **environment: str) -> Replica:
+        name = f"controller-{len(replicas)}"
+        replicas.append(Replica(name, database_url, redis_url, tmp_path, **environment))
+        return replicas[-1]
+
+    yield start
+    for replica in replicas:
+        replica.end()
+
+
+@pytest.fixture
+async def leader(database_url: str, redis_url: str) -> AsyncIterator[Leader]:
+    """A leader in this process. It has just come to lead, and its lease is half a second."""
+    settings = ControllerSettings(
+        database_url=database_url,
+        redis_url=redis_url,
+        lease_seconds=LEASE_SECONDS,
+        renew_seconds=LEASE_SECONDS / 4,
+        reconnect_seconds=0.1,
+    )
+    leader = Leader(settings)
+    task = asyncio.create_task(leader.run())
+
+    async def leads() -> bool:
+        return leader.is_leader
+
+    await eventually(leads, what="the only replica leads")
+    yield leader
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,196 @@
+"""Jobs of owners that are gone are given back; those of owners that were only cut off from the ledger are not."""
+
+from __future__ import annotations
+
+import anyio
+import orjson
+import pytest
+import redis.asyncio as redis
+from tests.integration.controller import replica
+from tests.integration.controller.conftest import LEASE_SECONDS, StartReplica
+from tests.integration.ledger import given
+from tests.integration.ledger.given import Claimer
+from tests.pods import free_port
+from tests.waiting import eventually
+
+from longhaul import doorbell, events
+from longhaul.ledger import events as history
+from longhaul.ledger import jobs, leases, queues
+from longhaul.ledger.connection import Connection, connect
+from longhaul.ledger.leases import Claim
+from longhaul_cli.embedded import EmbeddedPostgres
+from longhaul_controller.leader import Leader
+from longhaul_controller.reaper import reap
+
+pytestmark = pytest.mark.anyio
+
+OUTAGE_SECONDS = 3.3
+"""More than the lease, and more than the gap between two looks that the leader takes for an outage."""
+
+
+async def look(
+    connection: Connection, leader: Leader, client: redis.Redis, *, doorbells: redis.Redis | None = None
+) -> None:
+    """Let the reaper look once."""
+    await reap(connection, leader, doorbells=doorbells or client, channel=client, lease_seconds=LEASE_SECONDS)
+
+
+async def seen_up_for_a_lease(leader: Leader) -> None:
+    async def long_enough() -> bool:
+        return leader.ledger_up_seconds() >= LEASE_SECONDS
+
+    await eventually(long_enough, what="the leader has seen the ledger up for one lease")
+
+
+async def lost(connection: Connection, claimer: Claimer, id: object) -> Claim:
+    """A running job whose owner was not heard of for a whole lease."""
+    claim = await claimer.claim_one(connection)
+    assert claim.job_id == id
+    await given.expired(connection, claim.job_id)
+    return claim
+
+
+async def renew(connection: Connection, claimer: Claimer, *claims: Claim) -> None:
+    """Renew for a lease of the replicas; all of them must be held still."""
+    held = await leases.renew(
+        connection,
+        [given.lease(claim) for claim in claims],
+        worker_id=claimer.id,
+        lease_seconds=replica.LEASE_SECONDS,
+    )
+    assert held == dict.fromkeys((claim.job_id for claim in claims), False)
+
+
+async def test_a_lost_job_is_queued_rung_for_and_told_of(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    (id,) = await given.queued(connection)
+    claimer = Claimer()
+    await lost(connection, claimer, id)
+    await seen_up_for_a_lease(leader)
+    async with client.pubsub() as listener:
+        await listener.subscribe(events.channel(id))
+        assert await listener.get_message(timeout=2)
+        await look(connection, leader, client)
+        message = await listener.get_message(timeout=2)
+    assert message is not None
+    told = orjson.loads(message["data"])
+    assert (told["type"], told["attempt"], told["data"]["ending"]) == ("interrupted", 1, "lease_lost")
+    row = await given.row(connection, id)
+    assert (row["state"], row["epoch"], row["interruptions"], row["retries"]) == ("queued", 1, 1, 0)
+    assert await doorbell.count(client, [given.QUEUE]) == {given.QUEUE: 1}
+    assert (await claimer.claim_one(connection)).epoch == 2
+
+
+async def test_a_job_that_loses_every_owner_is_a_dead_letter_with_its_evidence(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    (id,) = await given.queued(connection, max_interruptions=1)
+    await seen_up_for_a_lease(leader)
+    for _ in range(2):
+        await client.flushall()
+        await lost(connection, Claimer(), id)
+        await look(connection, leader, client)
+    row = await given.row(connection, id)
+    assert (row["state"], row["epoch"], row["interruptions"]) == ("dead", 2, 2)
+    assert row["error"]["code"] == "lease_lost"
+    assert [one["id"] for one in await jobs.list_jobs(connection, tenant=None, dead_letters=True)] == [id]
+    attempts = await history.read_attempts(connection, id)
+    assert [one["ending"] for one in attempts] == ["lease_lost", "lease_lost"]
+    assert all(one["evidence"]["overdue_seconds"] >= 1 for one in attempts)
+    assert await client.keys() == []  # nobody rings for the dead
+
+
+async def test_the_reaper_is_silent_until_the_ledger_was_seen_up_for_a_lease(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    (id,) = await given.queued(connection)
+    await lost(connection, Claimer(), id)
+    up_seconds = leader.ledger_up_seconds()
+    assert up_seconds < LEASE_SECONDS
+    await look(connection, leader, client)
+    assert await given.state(connection, id) == "running"
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client)
+    assert await given.state(connection, id) == "queued"
+
+
+async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    (id,) = await given.queued(connection)
+    await lost(connection, Claimer(), id)
+    await seen_up_for_a_lease(leader)
+    async with doorbell.create_client(f"redis://127.0.0.1:{free_port()}") as nobody:
+        await look(connection, leader, client, doorbells=nobody)
+    assert await given.state(connection, id) == "queued"
+
+
+async def test_more_lost_jobs_than_one_look_takes_are_all_given_back(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    """F29: a reaper that was away finds a backlog."""
+    await given.queued(connection, 250)
+    claims = await Claimer().claim(connection, slots=250)
+    await given.expired(connection, *(claim.job_id for claim in claims))
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client)
+    await look(connection, leader, client)
+    assert await given.count_running(connection) == 0
+    assert await doorbell.count(client, [given.QUEUE]) == {given.QUEUE: 250}
+
+
+@pytest.mark.parametrize("outage", ["hangs", "crashes"])
+async def test_an_outage_longer_than_the_lease_takes_no_job_from_an_owner_that_is_alive(
+    breakable_postgres: EmbeddedPostgres, redis_url: str, start_replica: StartReplica, outage: str
+) -> None:
+    """F21 and F22: after it every lease is old. Who renews within one lease keeps its job, who does not loses it."""
+    here = breakable_postgres
+    controller = start_replica(here.database_url, redis_url)
+    claimer = Claimer()
+    async with await connect(here.database_url, application_name="test") as connection:
+        await queues.declare(connection, [given.QUEUE])
+        await given.queued(connection, 3)
+        first, alive, gone = await claimer.claim(connection, slots=3)
+        await given.expired(connection, first.job_id)
+
+        async def reaps() -> bool:
+            return await given.state(connection, first.job_id) == "queued"
+
+        await eventually(reaps, timeout_seconds=20, what="the reaper is at work")
+        await renew(connection, claimer, alive, gone)
+    over_at = anyio.current_time() + (OUTAGE_SECONDS if outage == "hangs" else replica.LEASE_SECONDS)
+
+    async def outlasted() -> bool:
+        return anyio.current_time() > over_at
+
+    if outage == "hangs":
+        here.pause()
+        await eventually(outlasted, what="the outage outlasts the lease")
+        here.resume()
+    else:
+        here.stop(immediate=True)
+        await eventually(outlasted, what="the outage outlasts the lease")
+        assert not controller.leads()
+        here.start()
+    live = controller.probe("/livez")
+    assert live is not None
+    assert live.status_code == 200
+    async with await connect(here.database_url, application_name="test") as connection:
+        row = await given.row(connection, alive.job_id)
+        cursor = await connection.execute("SELECT now() AS up_at")
+        up = await cursor.fetchone()
+        assert up is not None
+        assert row["lease_expires_at"] < up["up_at"]  # every lease is old
+
+        async def reaped() -> bool:
+            # The one that is alive renews, as a keeper does.
+            await renew(connection, claimer, alive)
+            return await given.state(connection, gone.job_id) == "queued"
+
+        await eventually(reaped, timeout_seconds=replica.LEASE_SECONDS + 5, what="the one that is gone is reaped")
+        (ended,) = [one for one in await history.read(connection, gone.job_id, after=0) if one["type"] == "interrupted"]
+        assert (ended["at"] - up["up_at"]).total_seconds() >= replica.LEASE_SECONDS - 0.5
+        row = await given.row(connection, alive.job_id)
+        assert (row["state"], row["epoch"], row["interruptions"]) == ("running", 1, 0)
+    assert controller.metrics()["longhaul_leases_reaped_total"] == 2

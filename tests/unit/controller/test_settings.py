@@ -1,0 +1,63 @@
+"""The controller's settings, and the duties that follow from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from longhaul import doorbell
+from longhaul.errors import ConfigurationError
+from longhaul.settings import load_settings
+from longhaul_controller.controller import create_duties
+from longhaul_controller.leader import Leader
+from longhaul_controller.settings import ControllerSettings
+
+
+@pytest.fixture
+def set_variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("LONGHAUL_DATABASE_URL", "postgresql://ledger/longhaul")
+    monkeypatch.setenv("LONGHAUL_REDIS_URL", "redis://doorbells/0")
+    return monkeypatch
+
+
+def test_the_defaults_are_the_numbers_of_the_design(set_variables: pytest.MonkeyPatch) -> None:
+    settings = load_settings(ControllerSettings)
+    assert (settings.lease_seconds, settings.renew_seconds, settings.tick_seconds) == (15, 3, 1)
+    assert settings.controller_probe_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TICK_SECONDS", "0"),
+        ("RETENTION_SECONDS", "-1"),
+        ("RETENTION_INTERVAL_SECONDS", "0"),
+        ("WORKER_SILENCE_SECONDS", "0"),
+        ("CONTROLLER_PROBE_PORT", "70000"),
+    ],
+)
+def test_a_setting_without_sense_is_named(set_variables: pytest.MonkeyPatch, name: str, value: str) -> None:
+    set_variables.setenv(f"LONGHAUL_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"^LONGHAUL_{name}: "):
+        load_settings(ControllerSettings)
+
+
+@pytest.mark.anyio
+async def test_each_duty_has_its_interval(set_variables: pytest.MonkeyPatch) -> None:
+    set_variables.setenv("LONGHAUL_TICK_SECONDS", "2")
+    set_variables.setenv("LONGHAUL_RETENTION_INTERVAL_SECONDS", "120")
+    settings = load_settings(ControllerSettings)
+    clients: dict[str, Any] = {
+        "doorbells": doorbell.create_client(settings.redis_url),
+        "channel": doorbell.create_client(settings.events_redis_url),
+    }
+    duties = create_duties(settings, Leader(settings), **clients)
+    intervals = {duty.name: duty.interval_seconds for duty in duties}
+    assert intervals == {"reap": 2, "rering": 2, "demand": 2, "retain": 120}
+
+
+@pytest.mark.anyio
+async def test_nobody_leads_and_nothing_was_seen_before_the_first_look(set_variables: pytest.MonkeyPatch) -> None:
+    leader = Leader(load_settings(ControllerSettings))
+    assert (leader.is_leader, leader.ledger_up_seconds()) == (False, 0)
