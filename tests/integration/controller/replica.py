@@ -52,7 +52,11 @@ class Replica(Process):
         return self.metrics().get("longhaul_controller_is_leader") == 1
 
     def wait_probes(self) -> None:
-        wait_for(lambda: self.probe("/livez"), timeout_seconds=20, what=f"{self.name} answers its probes")
+        def answers() -> bool:
+            assert self._process.poll() is None, f"{self.name} ended:\n{self.log[-3000:]}"
+            return self.probe("/livez") is not None
+
+        wait_for(answers, timeout_seconds=20, what=f"{self.name} answers its probes")
 
     def wait_leads(self, timeout_seconds: float = 20) -> None:
         wait_for(self.leads, timeout_seconds=timeout_seconds, what=f"{self.name} leads")
