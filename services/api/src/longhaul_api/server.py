@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sys
 
 import uvicorn
 import uvloop
 
 from longhaul import telemetry
-from longhaul.errors import ConfigurationError
-from longhaul.serving import Server
+from longhaul.serving import Server, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul_api.app import create_app
 from longhaul_api.context import Context
@@ -24,13 +22,10 @@ _COLLECT_AT = (20_000, 10, 50)
 
 def start() -> None:
     """Serve until SIGTERM or SIGINT. Exits 2 with a sentence where a setting is wrong."""
-    try:
+    with exit_with_a_sentence():
         settings = load_settings(ApiSettings)
-    except ConfigurationError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
-        sys.exit(2)
-    telemetry.setup("longhaul-api", settings)
-    uvloop.run(_serve(settings))
+        telemetry.setup("longhaul-api", settings)
+        uvloop.run(_serve(settings))
     telemetry.flush_traces()
 
 

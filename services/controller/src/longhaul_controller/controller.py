@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,9 +12,9 @@ import structlog
 import uvloop
 
 from longhaul import doorbell, telemetry
-from longhaul.errors import LedgerUnavailable, LonghaulError
+from longhaul.errors import LedgerUnavailable
 from longhaul.ledger.connection import Connection, Pool, acquire, create_pool
-from longhaul.serving import create_probe_app, create_server
+from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul_controller import metrics
 from longhaul_controller.demand import Demand
@@ -39,13 +38,10 @@ class Duty:
 
 def start() -> None:
     """Run until SIGTERM or SIGINT. Exits 2 with a sentence where a setting is wrong."""
-    try:
+    with exit_with_a_sentence():
         settings = load_settings(ControllerSettings)
-    except LonghaulError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
-        sys.exit(2)
-    telemetry.setup("longhaul-controller", settings)
-    uvloop.run(control(settings))
+        telemetry.setup("longhaul-controller", settings)
+        uvloop.run(control(settings))
 
 
 def create_duties(
@@ -104,9 +100,7 @@ async def control(settings: ControllerSettings) -> None:
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await doorbells.aclose()
         await channel.aclose()
         for ended in done:

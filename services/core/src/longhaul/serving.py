@@ -1,8 +1,10 @@
-"""Serve an ASGI app from a process that handles its own signals, and the small app of probes and metrics."""
+"""A process that serves: its start, an ASGI app beside its own signals, and the small app of probes and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +12,25 @@ import orjson
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from longhaul.errors import LonghaulError
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Probe = Callable[[], Awaitable[dict[str, str]]]
 """Answers with what is wrong, by name; nothing wrong is healthy."""
+
+_CANCEL_AGAIN_SECONDS = 0.5
+
+
+@contextmanager
+def exit_with_a_sentence() -> Iterator[None]:
+    """Around a process' start: an error of ours becomes its message on stderr and exit code 2, never a traceback."""
+    try:
+        yield
+    except LonghaulError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
+        sys.exit(2)
 
 
 class Server(uvicorn.Server):
@@ -54,3 +70,13 @@ async def _answer(send: Send, status: int, content_type: str, body: bytes) -> No
     headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended. Once is not enough: `asyncio.wait_for` of Python 3.11, by which psycopg waits, loses
+    a cancellation that comes together with what it waited for, and its task would go on for ever."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)  # so that none complains that nobody asked how it ended

@@ -17,11 +17,10 @@ import structlog
 import uvloop
 
 from longhaul import doorbell, telemetry
-from longhaul.errors import LonghaulError
 from longhaul.ledger import catalogue
 from longhaul.ledger.connection import connect
 from longhaul.ledger.workers import Worker
-from longhaul.serving import create_probe_app, create_server
+from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul.task import TaskSpec, load_tasks
 from longhaul_worker import metrics
@@ -42,14 +41,11 @@ def start(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments not in ([], ["register"]):
         sys.exit("usage: longhaul-worker [register]")
-    try:
+    with exit_with_a_sentence():
         settings = load_settings(WorkerSettings)
         telemetry.setup_logs("keeper", log_format=settings.log_format, log_level=settings.log_level)
         specs = [task.spec for task in load_tasks(settings.tasks).values()]
         uvloop.run(register(settings, specs) if arguments else keep(settings, specs))
-    except LonghaulError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - the answer to whoever started it
-        sys.exit(2)
 
 
 async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
@@ -96,9 +92,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     finally:
         supervisor.kill()
         server.should_exit = True
-        for task in (celery, *background):
-            task.cancel()
-        await asyncio.gather(celery, *background, return_exceptions=True)
+        await end([celery, *background])
         socket_server.close()
         await events_client.aclose()
         await depth_client.aclose()
