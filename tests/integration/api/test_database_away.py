@@ -4,6 +4,7 @@ everything goes on by itself afterwards. Faults F21, F22, F24 and F25 of the des
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -206,13 +207,25 @@ async def test_a_commit_whose_answer_was_lost_is_found_by_its_key(
         through = postgres.tcp_url(port=int(proxy.url.rpartition(":")[2]))
         async with serving(settings.model_copy(update={"database_url": through, "catalogue_seconds": 60})) as api:
             await api.submit()
-            proxy.drop_next_answer()
-            lost = await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": "march"})
-            assert (lost.status_code, lost.json()["code"]) == (503, "ledger_unavailable")
-            (row,) = await rows(settings, "idempotency_key = 'march'")
+            keys = (f"march-{number}" for number in itertools.count())
+
+            async def submit(key: str) -> httpx2.Response:
+                return await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": key})
+
+            async def lost() -> str | None:
+                key = next(keys)
+                proxy.drop_next_answer()  # the pool may just open a connection: then that one's is dropped
+                answer = await submit(key)
+                if answer.status_code == 202:
+                    return None
+                assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
+                return key if await rows(settings, f"idempotency_key = '{key}'") else None
+
+            key = await eventually(lost, what="a commit was made whose answer was dropped")
+            (row,) = await rows(settings, f"idempotency_key = '{key}'")
 
             async def found() -> httpx2.Response | None:
-                answer = await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": "march"})
+                answer = await submit(key)
                 return answer if answer.status_code != 503 else None
 
             again = await eventually(found, what="the API has a new connection")
