@@ -185,6 +185,8 @@ class Slots:
             on_end=lambda attempt, end: self._ended(child, attempt, end),
             random=self._random,
         )
+        # Now too, since it may die before the first sample.
+        child.attempt.peak_memory_bytes = evidence.read_peak_memory_bytes(child.pid)
         self._recorder.watch(child.attempt)
         metrics.WAIT_SECONDS.labels(queue).observe(claim.waited_seconds)
         metrics.SLOTS_BUSY.inc()
