@@ -137,15 +137,18 @@ class Platform:
 
     def start_workers(self, count: int, **environment: str) -> list[Worker]:
         """Start worker pods side by side and wait until all are ready."""
-        workers = []
-        for _ in range(count):
-            name = f"worker-{len(self._processes)}"
-            settings = {**self.environment, "LONGHAUL_WORKER_NAME": name, **environment}
-            workers.append(Worker(name, environment=settings, log=self._folder / f"{name}.log"))
-            self._processes.append(workers[-1])
+        workers = [self.launch_worker(**environment) for _ in range(count)]
         for worker in workers:
             worker.wait_ready()
         return workers
+
+    def launch_worker(self, **environment: str) -> Worker:
+        """Start a worker pod, and wait for nothing."""
+        name = f"worker-{len(self._processes)}"
+        settings = {**self.environment, "LONGHAUL_WORKER_NAME": name, **environment}
+        worker = Worker(name, environment=settings, log=self._folder / f"{name}.log")
+        self._processes.append(worker)
+        return worker
 
     def start_controller(self, **environment: str) -> Process:
         """Start a controller replica."""

@@ -13,7 +13,7 @@
 | `drain` | keeper | the way out of a pod that must go |
 | `probes`, `metrics` | keeper | live, ready, Prometheus |
 | `supervisor` | keeper | Celery as a child process |
-| `celery_app`, `celery_pool` | Celery | Celery's settings; hears doorbells, reports dead children |
+| `celery_app`, `celery_pool`, `celery_consumer` | Celery | Celery's settings; hears doorbells, reports dead children |
 | `line`, `run` | pool child | the way to the keeper, and the task function's call |
 | `protocol` | all | frames on the socket |
 """

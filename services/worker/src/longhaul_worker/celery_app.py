@@ -16,7 +16,7 @@ from celery import Celery, bootsteps, signals
 from longhaul import doorbell, telemetry
 from longhaul.settings import split_commas
 from longhaul.task import load_tasks
-from longhaul_worker import celery_pool, protocol
+from longhaul_worker import celery_consumer, celery_pool, protocol
 from longhaul_worker.line import KeeperLine, connect
 from longhaul_worker.run import answer_doorbell
 from longhaul_worker.upstream import trace_upstream_calls
@@ -52,6 +52,7 @@ def settings(redis_url: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_acks_late": False,  # a doorbell may be lost at no cost: the ledger remembers
         "task_default_queue": doorbell.key("default"),
+        "worker_consumer": "longhaul_worker.celery_consumer:Consumer",
         "worker_pool": "longhaul_worker.celery_pool:Pool",
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
@@ -132,15 +133,22 @@ class KeeperReports(bootsteps.StartStopStep):
         KeeperReports.socket = socket.socket(socket.AF_UNIX)
         KeeperReports.socket.connect(os.environ[protocol.SOCKET_VARIABLE])
         celery_pool.on_exit = lambda pid, exit_code: self._send(protocol.encode("exited", pid=pid, exit_code=exit_code))
-        worker.hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
-        worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._send, (protocol.encode("pulse"),))
-        self._send(protocol.encode("pulse"))
+        celery_consumer.on_wait = self._pulse
+        worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._pulse)
+        self._pulse()
+
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:
+        # Again after each outage of Redis: Celery then starts with an empty loop.
+        hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
 
     def _reap(self, pool: Any) -> None:
         assert KeeperReports.socket is not None
         if not KeeperReports.socket.recv(4096):
             os._exit(70)  # the keeper is gone: its children must not go on
         pool.maintain_pool()
+
+    def _pulse(self) -> None:
+        self._send(protocol.encode("pulse"))
 
     def _send(self, frame: bytes) -> None:
         assert KeeperReports.socket is not None

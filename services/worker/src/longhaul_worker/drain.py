@@ -10,16 +10,36 @@ from longhaul.states import Ending
 from longhaul_worker import metrics
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.settings import WorkerSettings
+from longhaul_worker.slots import Slots
 from longhaul_worker.supervisor import Supervisor
 
 _log = structlog.get_logger(__name__)
 
+_LOOK_EVERY_SECONDS = 1.0
 _KILL_MARGIN_SECONDS = 2.0
 """What is left of the drain for the last writes, after a job that did not stop was killed."""
 
 
+async def wait_until_done(settings: WorkerSettings, recorder: Recorder, slots: Slots) -> None:
+    """Returns once this worker may end by itself: it ran as many jobs as it should, or could have for long and had none."""
+    loop = asyncio.get_running_loop()
+    busy_at = loop.time()
+
+    def is_spent() -> bool:
+        return slots.jobs_left == 0 and recorder.is_idle
+
+    while not is_spent():
+        # A worker that can't hear or claim is not idle: another pod in its place would wait as well.
+        if not recorder.is_idle or not recorder.is_up or slots.pulse_at is None:
+            busy_at = loop.time()
+        elif settings.exit_idle_seconds is not None and loop.time() - busy_at >= settings.exit_idle_seconds:
+            break
+        await recorder.wait_until(is_spent, loop.time() + _LOOK_EVERY_SECONDS)
+    _log.info("worker_done", jobs_left=slots.jobs_left)
+
+
 async def drain(
-    settings: WorkerSettings, recorder: Recorder, supervisor: Supervisor, celery: asyncio.Task[None]
+    settings: WorkerSettings, recorder: Recorder, slots: Slots, supervisor: Supervisor, celery: asyncio.Task[None]
 ) -> None:
     """Returns once nothing runs here and every outcome is written, at the latest when `drain_seconds` are over.
 
@@ -34,12 +54,13 @@ async def drain(
     _log.info("drain_started", running=len(recorder.attempts), drain_seconds=settings.drain_seconds)
     recorder.is_draining = True
     recorder.wake()
+    slots.stop_claims()
     supervisor.stop()
 
-    await recorder.wait_until(lambda: not recorder.attempts, handover_at)
+    await recorder.wait_until(lambda: recorder.is_idle, handover_at)
     for attempt in recorder.attempts:
         attempt.ask_to_hand_over()
-    await recorder.wait_until(lambda: not recorder.attempts, kill_at)
+    await recorder.wait_until(lambda: recorder.is_idle, kill_at)
     for attempt in recorder.attempts:
         error = {"code": "drained", "message": "The pod had to go before the job ended; it goes on elsewhere."}
         attempt.kill(Ending.HANDED_OVER, error)

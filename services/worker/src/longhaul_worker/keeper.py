@@ -17,15 +17,16 @@ import structlog
 import uvloop
 
 from longhaul import doorbell, telemetry
-from longhaul.ledger import catalogue
-from longhaul.ledger.connection import connect
+from longhaul.errors import LedgerUnavailable, LonghaulError, SchemaMismatch
+from longhaul.ledger import catalogue, schema
+from longhaul.ledger.connection import AWAY, connect
 from longhaul.ledger.workers import Worker
 from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul.task import TaskSpec, load_tasks
 from longhaul_worker import metrics
 from longhaul_worker.announcer import Announcer
-from longhaul_worker.drain import drain
+from longhaul_worker.drain import drain, wait_until_done
 from longhaul_worker.probes import Probes
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.settings import WorkerSettings
@@ -49,14 +50,31 @@ def start(arguments: Sequence[str] | None = None) -> None:
 
 
 async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
-    """Publish the tasks. Raises LedgerUnavailable."""
-    async with await connect(settings.database_url, application_name="longhaul-worker register") as connection:
-        await catalogue.publish(connection, specs, registered_by=settings.worker_name)
+    """Publish the tasks, as soon as the ledger has the schema for them.
+
+    Raises LedgerUnavailable or SchemaMismatch where that takes more than `register_wait_seconds`.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + settings.register_wait_seconds
+    while True:
+        try:
+            async with await connect(settings.database_url, application_name="longhaul-worker register") as connection:
+                schema.check(await schema.read_revision(connection))
+                await catalogue.publish(connection, specs, registered_by=settings.worker_name)
+            break
+        except SchemaMismatch as error:
+            reason: LonghaulError = error
+        except (LedgerUnavailable, *AWAY):
+            reason = LedgerUnavailable("The database can't be reached: see that it runs, and LONGHAUL_DATABASE_URL.")
+        if loop.time() >= ends_at:
+            raise type(reason)(f"{reason.message} No task was registered in {settings.register_wait_seconds:g} s.")
+        _log.info("register_waits", reason=reason.message)
+        await asyncio.sleep(settings.reconnect_seconds)
     _log.info("tasks_registered", tasks=[spec.name for spec in specs])
 
 
 async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal ends everything at once."""
+    """Serve until SIGTERM or SIGINT, or until this worker is done, then drain. A second signal ends everything at once."""
     hide_environment()
     metrics.SLOTS.set(settings.slots)
     worker = Worker(
@@ -75,7 +93,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     slots = Slots(settings, recorder, folder / "keeper.sock")
     supervisor = Supervisor(settings, slots.socket_path)
     probes = Probes(settings, recorder, slots, supervisor, depth_client)
-    app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.ready})
+    app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.started})
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()
 
@@ -85,14 +103,15 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
         asyncio.create_task(work)
         for work in (recorder.run(), announcer.run(), slots.sample_memory(), probes.watch(), server.serve())
     ]
+    done = asyncio.create_task(wait_until_done(settings, recorder, slots))
     try:
-        await _first(asyncio.create_task(signals.get()), celery, slots.failure, *background)
-        leaving = asyncio.create_task(drain(settings, recorder, supervisor, celery))
+        await _first(asyncio.create_task(signals.get()), done, celery, slots.failure, *background)
+        leaving = asyncio.create_task(drain(settings, recorder, slots, supervisor, celery))
         await _first(asyncio.create_task(signals.get()), leaving, slots.failure, *background)
     finally:
         supervisor.kill()
         server.should_exit = True
-        await end([celery, *background])
+        await end([celery, done, *background])
         socket_server.close()
         await events_client.aclose()
         await depth_client.aclose()

@@ -1,4 +1,4 @@
-"""Live and ready. Liveness looks at queue depth, and can't kill work: see docs/explanation/probes.md."""
+"""Started, live and ready. Liveness looks at queue depth, and can't kill work: see docs/explanation/probes.md."""
 
 from __future__ import annotations
 
@@ -55,15 +55,17 @@ class Probes:
             )
         return problems
 
+    async def started(self) -> dict[str, str]:
+        """Wrong until Celery's main loop ticked once. That needs no server: a pod that starts in an outage goes on."""
+        return {} if self._slots.pulse_at is not None else {"celery": "has not started yet"}
+
     async def ready(self) -> dict[str, str]:
         """Wrong until this pod is registered, and once it must go."""
         if self._recorder.is_draining:
             return {"worker": "draining"}
         if not self._recorder.is_registered:
             return {"worker": "not registered in the ledger yet"}
-        if self._slots.pulse_at is None:
-            return {"celery": "has not started yet"}
-        return {}
+        return await self.started()
 
     async def _is_deaf(self, now: float) -> bool:
         silence = self._settings.deaf_seconds

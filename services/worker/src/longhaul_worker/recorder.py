@@ -59,6 +59,12 @@ class Recorder:
         self._attempts: dict[UUID, Attempt] = {}
         self._ends: dict[Lease, AttemptEnd] = {end.lease: end for end in spool.load()}
         self._claims: dict[str, list[tuple[int, asyncio.Future[Claim | None]]]] = defaultdict(list)
+        self._claiming = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing runs, and nothing is about to."""
+        return not self.attempts and not self._claiming
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -88,8 +94,13 @@ class Recorder:
             return None
         answer: asyncio.Future[Claim | None] = self._loop.create_future()
         self._claims[queue].append((slot, answer))
+        self._claiming += 1
         self.wake()
-        return await answer
+        try:
+            return await answer
+        finally:
+            self._claiming -= 1
+            self._changed.set()
 
     def watch(self, attempt: Attempt) -> None:
         """Renew this attempt's lease and write what it says, until its end is committed."""

@@ -29,6 +29,12 @@ class WorkerSettings(Settings):
     """From SIGTERM to the moment when whatever still runs is stopped: the grace period less a margin."""
     handover_seconds: float = Field(default=30.0, gt=0)
     """Jobs that can hand over are asked so long before the drain ends, at the latest half way."""
+    exit_after_jobs: int | None = Field(default=None, ge=1)
+    """The worker claims no more jobs than this, and ends once they ended: for one pod a job."""
+    exit_idle_seconds: float | None = Field(default=None, gt=0)
+    """The worker ends where it could have run a job for so long and had none."""
+    register_wait_seconds: float = Field(default=60.0, ge=0)
+    """`longhaul-worker register` waits so long for the ledger and its schema."""
     cancel_grace_seconds: float = Field(default=10.0, ge=0)
     """A cancelled job that does not stop by itself is killed after this."""
     progress_interval_seconds: float = Field(default=0.5, ge=0)

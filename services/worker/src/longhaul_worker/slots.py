@@ -71,17 +71,20 @@ class PoolChild:
 
 
 class Slots:
-    """Serves the socket. `is_hearing` and the pulse tell the probes how Celery is."""
+    """Serves the socket. `heard_at` and the pulse tell the probes how Celery is."""
 
     def __init__(self, settings: WorkerSettings, recorder: Recorder, socket_path: Path) -> None:
         self.heard_at = time.monotonic()
         """When a doorbell was last heard, or an attempt ended."""
         self.pulse_at: float | None = None
         """When Celery's main loop last ticked; None until it does."""
+        self.jobs_left = settings.exit_after_jobs
+        """Jobs that may still be claimed here; None: any number."""
         self.socket_path = socket_path
         self._settings = settings
         self._recorder = recorder
         self._children: dict[int, PoolChild] = {}
+        self._turns = asyncio.Semaphore(self.jobs_left) if self.jobs_left is not None else None
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._main: asyncio.StreamWriter | None = None
         self._burials: set[asyncio.Task[None]] = set()
@@ -101,6 +104,12 @@ class Slots:
         server = await asyncio.start_unix_server(self._converse, self.socket_path, limit=protocol.FRAME_LIMIT_BYTES)
         self.socket_path.chmod(0o600)
         return server
+
+    def stop_claims(self) -> None:
+        """This pod must go: answer the children that wait for a job. The recorder gives them none any more."""
+        if self._turns is not None:
+            for _ in self._children:
+                self._turns.release()
 
     async def sample_memory(self) -> None:
         """Note the peak memory of what runs, until cancelled: once a process is dead, nobody can tell it."""
@@ -171,7 +180,7 @@ class Slots:
 
     async def _claim(self, child: PoolChild, queue: str, writer: asyncio.StreamWriter) -> None:
         self.heard_at = time.monotonic()
-        claim = await self._recorder.claim(queue, child.slot)
+        claim = await self._take_turn(queue, child.slot)
         metrics.DOORBELLS.labels(queue, str(claim is not None).lower()).inc()
         if claim is None:
             writer.write(protocol.encode("nothing"))
@@ -205,6 +214,22 @@ class Slots:
                 },
             )
         )
+
+    async def _take_turn(self, queue: str, slot: int) -> Claim | None:
+        if self._turns is None:
+            return await self._recorder.claim(queue, slot)
+        # A child that has no job left to claim waits here until the drain, and so hears no doorbells in vain.
+        await self._turns.acquire()
+        claim = None
+        try:
+            claim = await self._recorder.claim(queue, slot)
+        finally:
+            if claim is None:
+                self._turns.release()
+            else:
+                assert self.jobs_left is not None
+                self.jobs_left -= 1
+        return claim
 
     async def _checkpoint(self, attempt: Attempt, state: str, writer: asyncio.StreamWriter) -> None:
         limit = self._settings.checkpoint_limit_bytes

@@ -71,3 +71,30 @@ async def list_workers(connection: Connection, *, lease_seconds: float) -> list[
     """The workers, those too that were not heard of lately: the fields of `longhaul.contract.WorkerView`."""
     cursor = await connection.execute(_LIST, {"lease_seconds": lease_seconds})
     return await cursor.fetchall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What runs on a worker, and what would be lost with it."""
+
+    worker: str
+    """Its name: that of its pod."""
+    lost_seconds: float
+    """Since each attempt's start or, where its job can hand over, its last checkpoint; summed."""
+    is_interruptible: bool
+    """All of it can be handed over."""
+
+
+# A keeper that restarted has two rows for a while: both stand for one pod.
+_WORK = """
+SELECT workers.name AS worker, bool_and(jobs.interruptible) AS is_interruptible,
+    sum(greatest(0, extract(epoch FROM now() - CASE WHEN jobs.interruptible
+        THEN greatest(jobs.started_at, jobs.checkpointed_at) ELSE jobs.started_at END)))::float8 AS lost_seconds
+FROM jobs JOIN workers ON workers.id = jobs.worker_id WHERE jobs.state = 'running' GROUP BY workers.name
+"""
+
+
+async def read_work(connection: Connection) -> list[Work]:
+    """The workers that run something."""
+    cursor = await connection.execute(_WORK)
+    return [Work(**row) for row in await cursor.fetchall()]

@@ -1,0 +1,41 @@
+"""Celery's consumer, which tells that it lives while Redis is away, and hears again a second after it is back.
+
+Celery's own waits in a loop outside of its event loop, up to 30 s at a time: without a pulse its keeper would take it for
+dead, and the pod would be restarted for an outage that no restart mends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+
+_log = structlog.get_logger(__name__)
+
+on_wait: Callable[[], None] | None = None
+"""Called at each try and each second between two; set by `celery_app` in Celery's main process."""
+
+
+class Consumer(CeleryConsumer):
+    """`worker_consumer = "longhaul_worker.celery_consumer:Consumer"`."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """The connection, once there is one: tried once a second, for ever, and told once."""
+        conn = conn.ensure_connection(self._away, interval_start=1, interval_step=0, interval_max=1, callback=_wait)
+        self.first_connection_attempt = False
+        self.broker_connection_retry_attempt = 0
+        return conn
+
+    def _away(self, error: Exception, _interval: float) -> None:
+        if self.broker_connection_retry_attempt == 0:
+            _log.warning("redis_away", error=str(error))
+        self.broker_connection_retry_attempt += 1
+
+
+def _wait() -> None:
+    maybe_shutdown()
+    if on_wait is not None:
+        on_wait()
