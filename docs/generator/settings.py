@@ -69,6 +69,7 @@ _TEXTS = {
     "result_limit_bytes": "A larger result fails its job: store it, and return where it is.",
     "controller_probe_host": "Where `/livez`, `/readyz` and `/metrics` are answered.",
     "controller_probe_port": "The port for them.",
+    "pod_namespace": "The namespace of the worker pods: the controller's own. Kubernetes writes it there.",
     "retention_interval_seconds": "Between two looks for what is old.",
     "url": "The API.",
     "api_key": "The key to send.",
@@ -105,7 +106,7 @@ def _table(cls: type[BaseSettings]) -> str:
 
 def _default(schema: dict[str, Any], factory: str) -> str:
     match schema.get("default"):
-        case None:
+        case None | "":
             return code(factory) if factory else "none"
         case bool(value):
             return code(str(value).lower())

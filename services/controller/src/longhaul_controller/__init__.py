@@ -9,5 +9,7 @@ without it, only slower to notice what was lost.
 | `reaper` | attempts whose lease ran out |
 | `rering` | doorbells that were lost, or stand for nothing |
 | `demand` | what KEDA reads |
+| `deletion_cost` | what the deletion of each worker's pod would cost |
+| `pods` | the Kubernetes API: the workers' pods |
 | `retention` | old jobs and workers |
 """

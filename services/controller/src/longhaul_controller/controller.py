@@ -34,6 +34,7 @@ class Duty:
     name: str
     interval_seconds: float
     run: Callable[[Connection], Awaitable[None]]
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 def start() -> None:
@@ -47,9 +48,9 @@ def start() -> None:
 def create_duties(
     settings: ControllerSettings, leader: Leader, *, doorbells: redis.Redis, channel: redis.Redis
 ) -> list[Duty]:
-    """All that the leader does. Deletion costs, schedules and webhooks get their place here."""
+    """All that the leader does. Schedules and webhooks get their place here."""
     rering, demand = Rering(), Demand()
-    return [
+    duties = [
         Duty(
             name="reap",
             interval_seconds=settings.tick_seconds,
@@ -77,6 +78,21 @@ def create_duties(
             ),
         ),
     ]
+    if settings.deletion_cost:
+        # Here, since the Kubernetes client takes a second and 50 MiB to import.
+        from longhaul_controller.deletion_cost import DeletionCosts
+        from longhaul_controller.pods import Pods
+
+        costs = DeletionCosts(settings, Pods(namespace=settings.pod_namespace, selector=settings.worker_selector))
+        duties.append(
+            Duty(
+                name="deletion_cost",
+                interval_seconds=settings.deletion_cost_interval_seconds,
+                run=costs.run,
+                close=costs.close,
+            )
+        )
+    return duties
 
 
 async def control(settings: ControllerSettings) -> None:
@@ -101,6 +117,9 @@ async def control(settings: ControllerSettings) -> None:
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await end(tasks)
+        for duty in duties:
+            if duty.close is not None:
+                await duty.close()
         await doorbells.aclose()
         await channel.aclose()
         for ended in done:

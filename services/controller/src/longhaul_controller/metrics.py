@@ -16,6 +16,11 @@ JOBS_RUNNING = Gauge("longhaul_jobs_running", "Running jobs that count as demand
 JOBS_PURGED = Counter("longhaul_jobs_purged_total", "Jobs deleted by retention.")
 DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a duty took.", ["duty"])
 DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Duties that failed.", ["duty"])
+WORKER_PODS = Gauge("longhaul_worker_pods", "Pods of workers, by what they run.", ["runs"])
+POD_PATCHES = Counter("longhaul_pod_patches_total", "Pods whose deletion cost was written.")
+KUBERNETES_FAILURES = Counter(
+    "longhaul_kubernetes_failures_total", "Calls of the Kubernetes API that failed, by its answer.", ["reason"]
+)
 
-OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING)
+OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING, WORKER_PODS)
 """What only the leader knows. A standby that went on telling its old numbers would be added to the leader's."""
