@@ -21,8 +21,8 @@ smoke: $(READY)  ## as `up`, but ends with the job: exit code 0 = it succeeded
 test: $(READY)  ## every test that this machine can run
 	@$(RUN) pytest -n 2
 
-lint: $(READY)  ## ruff, mypy strict, the layers
-	@$(RUN) ruff format --check . && ruff check . && mypy && lint-imports
+lint: $(READY)  ## ruff, mypy strict, the layers, Dockerfiles
+	@$(RUN) ruff format --check . && ruff check . && mypy && lint-imports && hadolint services/*/Dockerfile
 
 format: $(READY)  ## rewrite the code as ruff wants it
 	@$(RUN) ruff format . && ruff check --fix .
