@@ -12,14 +12,16 @@ T = TypeVar("T")
 POLL_SECONDS = 0.02
 
 
-def wait_for(predicate: Callable[[], T | None], *, timeout_seconds: float = 10.0, what: str) -> T:
+def wait_for(
+    predicate: Callable[[], T | None], *, timeout_seconds: float = 10.0, poll_seconds: float = POLL_SECONDS, what: str
+) -> T:
     """Return the first true answer of `predicate`. Raises AssertionError with the sentence `what` where none comes."""
     __tracebackhide__ = True
     deadline = time.monotonic() + timeout_seconds
     while not (answer := predicate()):
         if time.monotonic() > deadline:
             raise AssertionError(_failure(what, timeout_seconds, answer))
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
     return answer
 
 

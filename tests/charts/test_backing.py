@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.charts.release import CHART, Release, render, render_backing
+from tests.charts.release import CHART, NAMESPACE, Release, render, render_backing
 
 SERVERS = {"postgres": "postgres:17", "redis": "redis:8"}
 
@@ -21,8 +21,9 @@ def test_callers_find_what_they_need_in_the_secrets(default: Release) -> None:
         service = default.one("Service", f"backing-{name}")
         assert data["url"].startswith(f"{scheme}://")
         assert data["password"] in data["url"]
-        assert f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/" in data["url"]
-    assert default.one("Secret", "backing-redis")["stringData"]["address"] == "longhaul-backing-redis:6379"
+        assert f"@{service['metadata']['name']}" in data["url"]
+        assert f":{service['spec']['ports'][0]['port']}/" in data["url"]
+    assert default.one("Secret", "backing-redis")["stringData"]["address"] == f"longhaul-backing-redis.{NAMESPACE}.svc:6379"
 
 
 def test_a_password_may_be_given() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.charts.release import CHART, Release, render
+from tests.charts.release import CHART, NAMESPACE, Release, render
 
 URLS = CHART / "ci" / "urls-values.yaml"
 PRODUCTION = CHART / "ci" / "production-values.yaml"
@@ -50,7 +50,7 @@ def test_a_url_without_port_user_or_password() -> None:
         one["parameter"]: data[one["key"]]
         for one in release.one("TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
     }
-    assert told == {"address": "cache:6379"}
+    assert told == {"address": f"cache.{NAMESPACE}.svc:6379"}
     assert release.one("ScaledObject", "worker-default")["spec"]["triggers"][0]["metadata"]["databaseIndex"] == "0"
 
 

@@ -77,6 +77,12 @@ def test_pools_with_the_same_tasks_register_once() -> None:
     assert names == {"longhaul-register-default", "longhaul-register-other"}
 
 
+def test_queues_of_all_pools_are_registered() -> None:
+    """Without that a job could not be sent to a pool that has no pods yet, and so nothing would start its first."""
+    release = render({"worker": {"pools": {"default": {}, "spot": {"queues": ["default", "batch"]}}}})
+    assert release.environment("Job", "register-default")["LONGHAUL_QUEUES"] == "batch,default"
+
+
 def test_every_job_ends_before_helm_gives_up(example: Release) -> None:
     """Helm waits 300 s for a hook; a Job that fails before can say why."""
     for job in example.all("Job"):

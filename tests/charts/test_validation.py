@@ -82,6 +82,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"api": {"httpRoute": {"enabled": True}}},
         "name it in api.httpRoute.parentRefs",
     ),
+    "pool: a name that is none": (
+        {"worker": {"pools": {"Foo_bar": {}}}},
+        "worker.pools has a pool named Foo_bar",
+    ),
     "pool: min above max": (
         pool(autoscaling={"minReplicas": 5, "maxReplicas": 2}),
         "worker.pools.default.autoscaling.minReplicas (5) is more than maxReplicas (2)",

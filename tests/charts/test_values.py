@@ -105,7 +105,6 @@ def test_the_readme_is_what_helm_docs_writes(chart: Path, tmp_path: Path) -> Non
         ({"api": {"autoscaling": {"minReplicas": -1}}}, "minimum: got -1, want 1"),
         ({"worker": {"pools": {"default": {"slots": 0}}}}, "minimum: got 0, want 1"),
         ({"worker": {"pools": {"default": {"mode": "cronjob"}}}}, "value must be one of 'deployment', 'job'"),
-        ({"worker": {"pools": {"Default": {}}}}, "does not match pattern"),
         ({"worker": {"pools": {"default": {"queues": []}}}}, "minItems: got 0, want 1"),
         ({"database": {"url": "mysql://host/db"}}, "does not match pattern"),
         ({"headroom": {"priority": 5}}, "maximum: got 5, want -1"),

@@ -47,7 +47,10 @@ password: {{ ternary "redis-password" "" (ne $facts.password "") | quote }}
 {{- $credentials := regexFind "//[^@/]*@" $url | trimPrefix "//" | trimSuffix "@" -}}
 {{- $password := ternary (regexReplaceAll "^[^:]*:" $credentials "") "" (contains ":" $credentials) -}}
 {{- $index := trimPrefix "/" $parts.path -}}
-address: {{ ternary $parts.host (printf "%s:6379" $parts.host) (regexMatch ":[0-9]+$" $parts.host) | quote }}
+{{- $host := regexReplaceAll ":[0-9]+$" $parts.host "" -}}
+{{- /* KEDA asks from its own namespace, where a Service of this one has no short name. */ -}}
+{{- $host = ternary $host (printf "%s.%s.svc" $host .Release.Namespace) (regexMatch "[.:]" $host) -}}
+address: {{ printf "%s:%s" $host (regexFind ":[0-9]+$" $parts.host | trimPrefix ":" | default "6379") | quote }}
 username: {{ regexFind "^[^:]*" $credentials | quote }}
 password: {{ $password | quote }}
 databaseIndex: {{ $index | default "0" | quote }}

@@ -24,6 +24,13 @@ The worker pools as they are: what each says, on `worker.poolDefaults`, and what
 {{- toYaml $pools -}}
 {{- end -}}
 
+{{/* The queues that pools serve, with commas between them. */}}
+{{- define "longhaul.queues" -}}
+{{- $queues := list -}}
+{{- range include "longhaul.pools" . | fromYaml }}{{ $queues = concat $queues .queues }}{{ end -}}
+{{- $queues | uniq | sortAlpha | join "," -}}
+{{- end -}}
+
 {{/* Whether a pool scales by KEDA: `true`, or nothing. */}}
 {{- define "longhaul.usesKeda" -}}
 {{- range $name, $pool := include "longhaul.pools" . | fromYaml }}{{ if $pool.isScaled }}true{{ end }}{{ end -}}

@@ -77,6 +77,9 @@ is the schema's. `helm lint` prints the sentences, too, and goes on.
 {{- range $name, $pool := include "longhaul.pools" . | fromYaml }}
 {{- $at := printf "worker.pools.%s" $name }}
 {{- $scaling := $pool.autoscaling }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,18}[a-z0-9])?$" $name) }}
+- {{ printf "worker.pools has a pool named %s: choose a name of at most 20 lower-case letters, digits and dashes." $name | quote }}
+{{- end }}
 {{- if and $pool.isScaled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}
 - {{ printf "%s.autoscaling.minReplicas (%d) is more than maxReplicas (%d): change one of them." $at (int $scaling.minReplicas) (int $scaling.maxReplicas) | quote }}
 {{- end }}
@@ -128,10 +131,15 @@ is the schema's. `helm lint` prints the sentences, too, and goes on.
 {{- if kindIs "string" $object }}{{ $object = tpl $object $ | fromYaml }}{{ end }}
 {{- if has (get $object "kind") (list "HorizontalPodAutoscaler" "ScaledObject") }}{{ $others = append $others $object }}{{ end }}
 {{- end }}
-{{- range (lookup "autoscaling/v2" "HorizontalPodAutoscaler" .Release.Namespace "").items }}
+{{- $inCluster := (lookup "autoscaling/v2" "HorizontalPodAutoscaler" .Release.Namespace "").items | default list }}
+{{- if and (include "longhaul.usesKeda" .) (.Capabilities.APIVersions.Has "keda.sh/v1alpha1") }}
+{{- $inCluster = concat $inCluster ((lookup "keda.sh/v1alpha1" "ScaledObject" .Release.Namespace "").items | default list) }}
+{{- end }}
+{{- range $inCluster }}
 {{- $owner := dig "labels" "app.kubernetes.io/instance" "" .metadata }}
-{{- $isKeda := hasPrefix "keda-hpa-" .metadata.name }}
-{{- if not (or $isKeda (eq $owner $.Release.Name)) }}{{ $others = append $others . }}{{ end }}
+{{- /* KEDA makes that one of a ScaledObject, and would make it again. */}}
+{{- $isOfScaledObject := hasPrefix "keda-hpa-" .metadata.name }}
+{{- if not (or $isOfScaledObject (eq $owner $.Release.Name)) }}{{ $others = append $others . }}{{ end }}
 {{- end }}
 {{- range $others }}
 {{- $target := dig "spec" "scaleTargetRef" "name" "" . }}
