@@ -23,7 +23,10 @@ def test_callers_find_what_they_need_in_the_secrets(default: Release) -> None:
         assert data["password"] in data["url"]
         assert f"@{service['metadata']['name']}" in data["url"]
         assert f":{service['spec']['ports'][0]['port']}/" in data["url"]
-    assert default.one("Secret", "backing-redis")["stringData"]["address"] == f"longhaul-backing-redis.{NAMESPACE}.svc:6379"
+    assert (
+        default.one("Secret", "backing-redis")["stringData"]["address"]
+        == f"longhaul-backing-redis.{NAMESPACE}.svc:6379"
+    )
 
 
 def test_a_password_may_be_given() -> None:

@@ -17,6 +17,8 @@ from tests.charts import schemas
 from tests.charts.release import CHART, ROOT, Object, has, render, run
 from tests.waiting import wait_for
 
+from longhaul.task import load_tasks
+
 K8S = ROOT / "k8s"
 UNITS = {"m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
 
@@ -72,6 +74,14 @@ def test_the_quota_has_room_for_the_peak_and_for_a_rollout(overlay: str, times: 
 def test_the_values_of_an_overlay_render(overlay: str) -> None:
     release = render(file=K8S / "overlays" / overlay / "values.yaml")
     assert [problems for one in release.objects if (problems := schemas.problems_of(one))] == []
+
+
+def test_the_tasks_of_the_dev_overlay_load() -> None:
+    """A module without a task keeps a worker from starting."""
+    tasks = load_tasks(
+        yaml.safe_load((K8S / "overlays" / "dev" / "values.yaml").read_text())["worker"]["poolDefaults"]["tasks"]
+    )
+    assert {"demo.sleep", "documents.index", "reports.csv"} <= tasks.keys()
 
 
 def test_production_has_servers_of_its_own() -> None:

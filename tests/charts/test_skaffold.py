@@ -77,6 +77,17 @@ def test_every_image_that_is_built_is_installed(profile: Object) -> None:
 
 
 @every_profile
+def test_the_worker_image_has_what_its_tasks_compute_with(profile: Object) -> None:
+    """`longhaul-examples` alone is enough for `demo` only."""
+    (worker,) = [one["docker"] for one in profile["build"]["artifacts"] if one["image"] == "longhaul-worker"]
+    tasks = set(rendered(profile).environment("Deployment", "worker-default")["LONGHAUL_TASKS"].split(","))
+    wanted = {"EXAMPLES": "./services/examples[data]"} if tasks - {"longhaul_examples.demo"} else {}
+    assert worker.get("buildArgs", {}) == wanted
+    dockerfile = (ROOT / worker["dockerfile"]).read_text()
+    assert all(f"ARG {name}=" in dockerfile for name in wanted)
+
+
+@every_profile
 def test_forwarded_ports_are_ports_of_services(profile: Object) -> None:
     release = rendered(profile)
     for forward in profile.get("portForward", []):

@@ -49,7 +49,7 @@ class KubernetesApi:
                 api._goes_on.wait()
                 api.lists.append(parse_qs(parts.query))
                 metadata = [{"name": name, "annotations": notes} for name, notes in api.pods.items()]
-                self._answer({"items": [{"metadata": one} for one in metadata]})
+                self._answer({"items": [{"metadata": one} for one in metadata] or None})  # null, as the real one
 
             def do_PATCH(self) -> None:
                 name = urlsplit(self.path).path.rpartition("/")[2]

@@ -138,7 +138,7 @@ async def test_a_pod_carries_its_cost_while_it_is_busy(
     metrics = replica.metrics()
     assert metrics["longhaul_worker_pods{uninterruptible}"] == 1
     assert metrics["longhaul_worker_pods{idle}"] == 1
-    assert metrics["longhaul_pod_patches_total"] == 2
+    wait_for(lambda: replica.metrics()["longhaul_pod_patches_total"] == 2, what="both patches are counted")
     await given.ended(connection, claim, Ending.SUCCEEDED)
     wait_for(lambda: not api.pods["pod-1"], timeout_seconds=3, what="it is idle again")
     assert api.pods["pod-2"] == {"prometheus.io/scrape": "true"}
@@ -199,6 +199,14 @@ async def test_a_pod_that_goes_meanwhile_is_no_failure(
     replica = start()
     wait_for(lambda: api.pods["pod-2"], timeout_seconds=20, what="the other one is written")
     assert "longhaul_kubernetes_failures_total" not in "".join(replica.metrics())
+
+
+def test_a_pool_without_pods_ends_no_controller(start: Callable[..., Replica], api: KubernetesApi) -> None:
+    """Scaled to zero: the list has null for its items then."""
+    api.pods.clear()
+    controller = start()
+    wait_for(lambda: len(api.lists) > 2, timeout_seconds=20, what="it looks again and again")
+    assert "deletion_costs_failed" not in controller.log
 
 
 def test_without_an_api_there_are_no_costs_and_all_else(start: Callable[..., Replica], tmp_path: Path) -> None:

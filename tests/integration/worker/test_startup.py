@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from tests.pods import Platform, Process, Worker, free_port, platform
 from tests.waiting import wait_for
 
-from longhaul.ledger import catalogue
+from longhaul.ledger import catalogue, queues
 from longhaul.ledger.schema import migrate
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +59,31 @@ def test_it_has_not_started_before_celery_has(database_url: str, redis_url: str,
         assert answers == {503, 200}
 
 
+def test_a_pod_that_must_go_while_it_starts_goes(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """As the image starts it, since process 1 of a container never gets a signal that comes before its handler."""
+    program = Path(sys.executable).with_name("longhaul-worker")
+    with platform(database_url, redis_url, tmp_path) as here:
+        settings = {"LONGHAUL_PROBE_PORT": str(free_port()), "LONGHAUL_SPOOL_DIR": str(tmp_path / "spool")}
+        process = Process(
+            *("/usr/bin/env", "--block-signal=TERM", str(program)),
+            environment={**here.environment, **settings},
+            log=tmp_path / "keeper.log",
+        )
+        try:
+            wait_for(lambda: signal.SIGTERM in blocked(process), what="SIGTERM is blocked")
+            process.send(signal.SIGTERM)
+            assert process.wait_exit(20) == 0
+        finally:
+            process.end()
+        assert "drain_ended" in process.log
+
+
+def blocked(process: Process) -> set[int]:
+    """The signals that it does not get now."""
+    (mask,) = re.findall(r"^SigBlk:\s+(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return {number for number in range(1, 65) if int(mask, 16) >> number - 1 & 1}
+
+
 def register(here: Platform, tmp_path: Path, **environment: str) -> Process:
     return Process(
         "longhaul-worker", "register", environment={**here.environment, **environment}, log=tmp_path / "register.log"
@@ -70,6 +98,15 @@ async def test_registration_waits_for_the_schema(empty_database_url: str, redis_
         assert process.wait_exit(10) == 0
         async with await here.connect() as connection:
             assert "demo.sleep" in await catalogue.read(connection)
+
+
+async def test_registration_makes_queues_known(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """A pool that starts from zero pods has nobody else to do it."""
+    with platform(database_url, redis_url, tmp_path) as here:
+        process = register(here, tmp_path, LONGHAUL_QUEUES="batch,night")
+        assert process.wait_exit(20) == 0
+        async with await here.connect() as connection:
+            assert {"batch", "night"} <= await queues.read_names(connection)
 
 
 def test_registration_gives_up_with_a_sentence(empty_database_url: str, redis_url: str, tmp_path: Path) -> None:

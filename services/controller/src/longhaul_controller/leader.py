@@ -11,7 +11,7 @@ import structlog
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
 from longhaul.ledger import schema
-from longhaul.ledger.connection import AWAY, Connection, connect
+from longhaul.ledger.connection import AWAY, Connection, connect, first_line
 from longhaul_controller import metrics
 from longhaul_controller.settings import ControllerSettings
 
@@ -59,7 +59,7 @@ class Leader:
                     await self._hold(connection)
             except (LedgerUnavailable, SchemaMismatch, *AWAY) as error:
                 if self._up_since is not None or not self._seen_at:
-                    _log.warning("ledger_away", error=repr(error))
+                    _log.warning("ledger_away", error=first_line(error))
                 self._up_since = None
                 self._lead(False)
                 await asyncio.sleep(self._settings.reconnect_seconds)

@@ -53,7 +53,7 @@ class Pods:
         answer = await self._call("GET", _PODS, query=query, headers={"Accept": _METADATA_LIST})
         return [
             Pod(name=one["metadata"]["name"], annotations=one["metadata"].get("annotations", {}))
-            for one in answer.get("items", [])
+            for one in answer.get("items") or []  # null where there is none
             if "deletionTimestamp" not in one["metadata"]
         ]
 

@@ -10,6 +10,7 @@
 | `evidence` | keeper | what is known of a process that died |
 | `spool` | keeper | outcomes on disk while the database is away |
 | `announcer` | keeper | publishes what was committed |
+| `demand` | keeper | tells the scaler what runs here |
 | `drain` | keeper | the way out of a pod that must go |
 | `probes`, `metrics` | keeper | live, ready, Prometheus |
 | `supervisor` | keeper | Celery as a child process |

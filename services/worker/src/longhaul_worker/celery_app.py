@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery, bootsteps, signals
+from celery.exceptions import SecurityWarning
 
 from longhaul import doorbell, telemetry
 from longhaul.settings import split_commas
@@ -22,6 +24,9 @@ from longhaul_worker.run import answer_doorbell
 from longhaul_worker.upstream import trace_upstream_calls
 
 PULSE_EVERY_SECONDS = 2.0
+
+# It is about pickle, which is not accepted here, and takes any uid without a name for the superuser.
+warnings.simplefilter("ignore", SecurityWarning)
 
 
 def broker_url(redis_url: str) -> str:

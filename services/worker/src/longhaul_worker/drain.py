@@ -53,6 +53,7 @@ async def drain(
     metrics.DRAINING.set(1)
     _log.info("drain_started", running=len(recorder.attempts), drain_seconds=settings.drain_seconds)
     recorder.is_draining = True
+    recorder.occupancy_changed.set()
     recorder.wake()
     slots.stop_claims()
     supervisor.stop()

@@ -18,7 +18,7 @@ import uvloop
 
 from longhaul import doorbell, telemetry
 from longhaul.errors import LedgerUnavailable, LonghaulError, SchemaMismatch
-from longhaul.ledger import catalogue, schema
+from longhaul.ledger import catalogue, queues, schema
 from longhaul.ledger.connection import AWAY, connect
 from longhaul.ledger.workers import Worker
 from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
@@ -26,6 +26,7 @@ from longhaul.settings import load_settings
 from longhaul.task import TaskSpec, load_tasks
 from longhaul_worker import metrics
 from longhaul_worker.announcer import Announcer
+from longhaul_worker.demand import Demand
 from longhaul_worker.drain import drain, wait_until_done
 from longhaul_worker.probes import Probes
 from longhaul_worker.recorder import Recorder
@@ -38,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 def start(arguments: Sequence[str] | None = None) -> None:
-    """Run the keeper, or with `register` publish the tasks and end. Exits 2 with a sentence where a setting is wrong."""
+    """Run the keeper, or with `register` publish tasks and queues and end. Exits 2 with a sentence where a setting is wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments not in ([], ["register"]):
         sys.exit("usage: longhaul-worker [register]")
@@ -50,7 +51,8 @@ def start(arguments: Sequence[str] | None = None) -> None:
 
 
 async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
-    """Publish the tasks, as soon as the ledger has the schema for them.
+    """Publish the tasks and the queues, as soon as the ledger has the schema for them: jobs can be submitted to a pool
+    that has no pods yet, and so be what starts its first one.
 
     Raises LedgerUnavailable or SchemaMismatch where that takes more than `register_wait_seconds`.
     """
@@ -61,6 +63,7 @@ async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
             async with await connect(settings.database_url, application_name="longhaul-worker register") as connection:
                 schema.check(await schema.read_revision(connection))
                 await catalogue.publish(connection, specs, registered_by=settings.worker_name)
+                await queues.declare(connection, settings.queues)
             break
         except SchemaMismatch as error:
             reason: LonghaulError = error
@@ -70,7 +73,7 @@ async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
             raise type(reason)(f"{reason.message} No task was registered in {settings.register_wait_seconds:g} s.")
         _log.info("register_waits", reason=reason.message)
         await asyncio.sleep(settings.reconnect_seconds)
-    _log.info("tasks_registered", tasks=[spec.name for spec in specs])
+    _log.info("tasks_registered", tasks=[spec.name for spec in specs], queues=settings.queues)
 
 
 async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
@@ -87,12 +90,13 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     )
     folder = Path(tempfile.mkdtemp(prefix="longhaul-"))  # private to this user: mode 0700
     events_client = doorbell.create_client(settings.events_redis_url)
-    depth_client = doorbell.create_client(settings.redis_url)
+    doorbells = doorbell.create_client(settings.redis_url)
     announcer = Announcer(events_client)
     recorder = Recorder(settings, worker, specs, Spool(settings.spool_dir), announcer.announce)
     slots = Slots(settings, recorder, folder / "keeper.sock")
     supervisor = Supervisor(settings, slots.socket_path)
-    probes = Probes(settings, recorder, slots, supervisor, depth_client)
+    probes = Probes(settings, recorder, slots, supervisor, doorbells)
+    demand = Demand(doorbells, recorder, settings.pool)
     app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.started})
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()
@@ -101,7 +105,14 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     celery = asyncio.create_task(supervisor.run())
     background = [
         asyncio.create_task(work)
-        for work in (recorder.run(), announcer.run(), slots.sample_memory(), probes.watch(), server.serve())
+        for work in (
+            recorder.run(),
+            announcer.run(),
+            demand.run(),
+            slots.sample_memory(),
+            probes.watch(),
+            server.serve(),
+        )
     ]
     done = asyncio.create_task(wait_until_done(settings, recorder, slots))
     try:
@@ -114,7 +125,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
         await end([celery, done, *background])
         socket_server.close()
         await events_client.aclose()
-        await depth_client.aclose()
+        await doorbells.aclose()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -123,6 +134,9 @@ def _listen_for_signals() -> asyncio.Queue[int]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    # The image starts this process with SIGTERM blocked: one that came before now has waited. Process 1 would otherwise
+    # never get it, since the kernel drops what it has no handler for, and would claim jobs until it is killed.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return signals
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
 from longhaul.ledger import catalogue, leases, schema, workers
-from longhaul.ledger.connection import AWAY, Connection, connect
+from longhaul.ledger.connection import AWAY, Connection, connect, first_line
 from longhaul.ledger.leases import AttemptEnd, Claim, Lease, Written
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, decide
@@ -47,6 +47,8 @@ class Recorder:
         """The ledger answered the last time."""
         self.is_registered = False
         self.is_draining = False
+        self.occupancy_changed = asyncio.Event()
+        """An attempt started or ended, or this pod must go. For one who waits, and clears it."""
         self._settings = settings
         self._worker = worker
         self._specs = specs
@@ -105,11 +107,13 @@ class Recorder:
     def watch(self, attempt: Attempt) -> None:
         """Renew this attempt's lease and write what it says, until its end is committed."""
         self._attempts[attempt.claim.job_id] = attempt
+        self.occupancy_changed.set()
 
     def end(self, end: AttemptEnd) -> None:
         """Commit how an attempt ended, as soon as the ledger answers."""
         self._ends[end.lease] = end
         self._changed.set()
+        self.occupancy_changed.set()
         if not self.is_up:
             self._spool.save(end)
         self.wake()
@@ -132,9 +136,7 @@ class Recorder:
                             await self._write(connection)
             except (LedgerUnavailable, SchemaMismatch, TimeoutError, *AWAY) as error:
                 if self.is_up or not self.is_registered:
-                    _log.warning(
-                        "ledger_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__
-                    )
+                    _log.warning("ledger_away", error=first_line(error))
                 self._set_up(False)
                 await asyncio.sleep(self._settings.reconnect_seconds)
 
@@ -272,6 +274,7 @@ class Recorder:
         metrics.LEASES_LOST.inc()
         attempt.lose()
         self._attempts.pop(attempt.claim.job_id, None)
+        self.occupancy_changed.set()
         self._ends.pop(attempt.lease, None)
         self._spool.delete(attempt.lease)
         self._changed.set()

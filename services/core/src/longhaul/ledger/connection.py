@@ -41,6 +41,11 @@ async def _configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, without the lines of hints that libpq adds; its class where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 async def connect(
     database_url: str,
     *,
@@ -58,7 +63,7 @@ async def connect(
             database_url, application_name=application_name, **_options(statement_timeout_seconds)
         )
     except AWAY as error:
-        raise LedgerUnavailable from error
+        raise LedgerUnavailable(f"The database can't be reached: {first_line(error)}") from error
     await _configure(connection)
     if plans_once:
         connection.prepare_threshold = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
-from longhaul.ledger.connection import Connection
+from longhaul.ledger.connection import Connection, first_line
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -54,7 +54,7 @@ def migrate(database_url: str, revision: str = "head") -> str:
             f"{error}. This version knows the revisions up to {HEAD}: migrate with the version that made the newer one."
         ) from error
     except (OperationalError, psycopg.OperationalError) as error:
-        raise LedgerUnavailable(f"The database can't be reached: {str(error).splitlines()[0]}") from error
+        raise LedgerUnavailable(f"The database can't be reached: {first_line(error)}") from error
     finally:
         engine.dispose()
 
