@@ -33,7 +33,10 @@ bench: $(READY)  ## ratios against an ordinary blueprint, into build/bench.json
 docs: $(READY)  ## write the generated reference pages again
 	@$(RUN) python -m docs.generate
 
-e2e faults:
+e2e: $(READY)  ## on the cluster of KUBECONFIG: build and load the images, install, scale, break, and print figures
+	@$(RUN) python -m tests.e2e.images && pytest -n 2 --dist loadfile tests/e2e
+
+faults:
 	@echo "make $@: not built yet; it comes with its own part of the project (see CHANGELOG.md)" >&2; exit 1
 
 lock: $(UV)  ## resolve the dependencies again, with hashes and without hosts

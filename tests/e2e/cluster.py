@@ -72,7 +72,7 @@ def when(timestamp: str) -> datetime:
 
 def wait_until(predicate: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """As `wait_for`, a few times a second: what it asks costs the cluster something."""
-    return wait_for(predicate, timeout_seconds=seconds, poll_seconds=0.3, what=what)
+    return wait_for(predicate, timeout_seconds=seconds, poll_seconds=0.5, what=what)
 
 
 def save_evidence(namespace: str, name: str) -> None:

@@ -205,6 +205,12 @@ class Release:
     def running(self) -> list[JobView]:
         return list(self.api.list(state=State.RUNNING))
 
+    def cancel_all(self) -> None:
+        """Whatever waits or runs."""
+        for job in self.api.list(state=(State.QUEUED, State.RUNNING)):
+            self.api.cancel(job.id)
+        wait_until(lambda: not self.running(), seconds=60, what="nothing runs")
+
     def wait_running(self, count: int, *, seconds: float = 120) -> list[JobView]:
         """Wait until so many jobs run at once."""
 

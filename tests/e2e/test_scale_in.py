@@ -1,0 +1,94 @@
+"""Which pods a scale-in takes: 20 pods, 15 of them busy, ten times in a row; and the same without deletion costs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tests.e2e.cluster import wait_until
+from tests.e2e.conftest import Figure
+from tests.e2e.release import Release
+
+from longhaul.states import Ending
+
+PODS, IDLE = 20, 5
+ROUNDS, ROUNDS_WITHOUT_COSTS = 10, 4
+
+
+def values(*, costs: bool) -> dict[str, Any]:
+    # A busy pod that is taken hands its job over soon: that is the interruption which is counted.
+    pool = {"drainSeconds": 4, "handoverSeconds": 3, "autoscaling": {"maxReplicas": PODS}}
+    return {
+        "controller": {"deletionCost": {"enabled": costs}},
+        # Its change makes new pods, that no cost of the old ones is left.
+        "worker": {"pools": {"default": pool | {"podAnnotations": {"costs": str(costs)}}}},
+    }
+
+
+VALUES = values(costs=True)
+
+
+@dataclass
+class Taken:
+    """What all rounds took."""
+
+    idle: int = 0
+    busy: int = 0
+
+
+def test_a_scale_in_takes_idle_pods(release: Release, figure: Figure) -> None:
+    taken = scale_in_again_and_again(release, ROUNDS)
+    interrupted = count_interrupted(release)
+    figure(f"{ROUNDS} scale-ins of {IDLE} of {PODS} pods: busy pods taken", f"{taken.busy} of {ROUNDS * IDLE}")
+    figure("running jobs interrupted by that", f"{interrupted} of {ROUNDS * (PODS - IDLE)}")
+    assert taken == Taken(idle=ROUNDS * IDLE, busy=0)
+    assert interrupted == 0
+
+
+def test_without_deletion_costs_it_takes_busy_ones(release: Release, figure: Figure) -> None:
+    """For comparison, and to see that the test above could fail."""
+    release.cancel_all()
+    release.upgrade(values(costs=False))
+    before = count_interrupted(release)
+    taken = scale_in_again_and_again(release, ROUNDS_WITHOUT_COSTS)
+    interrupted = count_interrupted(release) - before
+    figure("the same without deletion costs: busy pods taken", f"{taken.busy} of {ROUNDS_WITHOUT_COSTS * IDLE}")
+    figure("running jobs interrupted by that", f"{interrupted} of {ROUNDS_WITHOUT_COSTS * (PODS - IDLE)}")
+    assert taken.busy > 0
+
+
+def scale_in_again_and_again(release: Release, rounds: int) -> Taken:
+    """Each time five jobs of twenty end, drawn by lot, so that it is no question of age which pods are idle."""
+    lots = random.Random(1)
+    taken = Taken()
+    for _ in range(rounds):
+        release.sleep(3600, count=PODS - len(release.running()), steps=360)
+        jobs = wait_until(lambda: settled(release, PODS), seconds=300, what=f"{PODS} pods run a job each")
+        ended = lots.sample(sorted(jobs), IDLE)
+        idle = {jobs[job] for job in ended}
+        for job in ended:
+            release.api.cancel(job)
+        left = wait_until(lambda: settled(release, PODS - IDLE), seconds=180, what=f"{IDLE} pods were taken")
+        gone = set(jobs.values()) - set(left.values())
+        taken.idle += len(gone & idle)
+        taken.busy += len(gone - idle)
+    return taken
+
+
+def settled(release: Release, count: int) -> dict[UUID, str] | None:
+    """The pod of each running job, once so many pods run one each and no other pods are there."""
+    running = release.running()
+    pods = sorted(pod.name for pod in release.pods("worker"))
+    if not len(running) == len(pods) == count:
+        return None
+    found = {job.id: release.worker_of(job.id) for job in running}
+    return found if sorted(found.values()) == pods else None
+
+
+def count_interrupted(release: Release) -> int:
+    """Attempts of all jobs that were handed over."""
+    return sum(
+        attempt.ending == Ending.HANDED_OVER for job in release.api.list() for attempt in release.api.attempts(job.id)
+    )
