@@ -34,7 +34,7 @@ docs: $(READY)  ## write the generated reference pages again
 	@$(RUN) python -m docs.generate
 
 e2e: $(READY)  ## on the cluster of KUBECONFIG: build and load the images, install, scale, break, and print figures
-	@$(RUN) python -m tests.e2e.images && pytest -n 2 --dist loadfile tests/e2e
+	@$(RUN) python -m tests.e2e.images && pytest -n 3 --dist loadfile tests/e2e
 
 faults:
 	@echo "make $@: not built yet; it comes with its own part of the project (see CHANGELOG.md)" >&2; exit 1

@@ -19,7 +19,8 @@ SLOTS = 4
 SCALED: dict[str, Any] = {"slots": SLOTS, "autoscaling": {"minReplicas": 0}}
 FIXED: dict[str, Any] = {"slots": SLOTS, "autoscaling": {"mode": "none"}, "replicas": 0}
 SINGLE: dict[str, Any] = {"queues": ["single"], "slots": 1, "autoscaling": {"minReplicas": 0}}
-VALUES = {"worker": {"pools": {"default": SCALED, "single": SINGLE}}}
+PER_JOB: dict[str, Any] = {"mode": "job", "queues": ["per-job"]}
+VALUES = {"worker": {"pools": {"default": SCALED, "single": SINGLE, "per-job": PER_JOB}}}
 
 # KEDA's trigger on the length of a queue, for the same slots, and not a word more: it looks each 30 s.
 DEFAULTS: dict[str, Any] = {
@@ -70,6 +71,17 @@ def test_from_zero_to_n_and_back_only_as_jobs_end(release: Release, figure: Figu
     steps_down = sorted({pods for pods, _ in pods_at_work}, reverse=True)
     figure("0 to N and back: pods, as jobs of 60 to 110 s ended", " > ".join(map(str, [*steps_down, 0])))
     figure("jobs interrupted on the way", f"0 of {len(jobs)}")
+
+
+def test_a_pod_for_each_job(release: Release, figure: Figure) -> None:
+    """`mode: job`: as many pods as jobs, each ends with its own."""
+    began = time.monotonic()
+    jobs = release.sleep(5, count=3, queue="per-job")
+    release.wait_done(jobs)
+    figure("mode: job: 3 jobs of 5 s, a new pod for each, took", f"{time.monotonic() - began:.0f} s")
+    workers = {release.worker_of(job) for job in jobs}
+    assert len(workers) == len(jobs)
+    wait_until(lambda: not release.pods("worker", pool="per-job"), seconds=90, what="their pods have ended")
 
 
 def test_a_burst_from_zero(release: Release, figure: Figure) -> None:
