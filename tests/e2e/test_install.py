@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from tests.e2e.cluster import objects, wait_until
@@ -12,9 +13,10 @@ from tests.e2e.settings import E2ESettings
 
 from longhaul.states import Ending
 
-SLOTS = {"worker": {"poolDefaults": {"slots": 4}}}
+HPA: dict[str, Any] = {"replicas": None, "autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 2}}
+FIRST_VERSION = {"api": HPA, "worker": {"poolDefaults": {"slots": 4}}}
 NEXT_VERSION = {
-    "api": {"podAnnotations": {"version": "2"}},
+    "api": HPA | {"podAnnotations": {"version": "2"}},
     "controller": {"podAnnotations": {"version": "2"}},
     "worker": {"poolDefaults": {"slots": 4, "podAnnotations": {"version": "2"}}},
 }
@@ -28,7 +30,7 @@ def release(namespace: str, settings: E2ESettings) -> Release:
 
 def test_install_to_the_first_job(release: Release, figure: Figure) -> None:
     began = time.monotonic()
-    install_seconds = release.install(SLOTS)
+    install_seconds = release.install(FIRST_VERSION)
     with release.open_api() as api:
         job = api.submit("demo.echo", {"payload": 42})
         release.wait_done([job.id])
@@ -53,6 +55,11 @@ def test_helm_test(release: Release, figure: Figure) -> None:
     said = release.helm("test", release.name, "--logs", "--timeout", "4m")
     assert "succeeded" in said
     figure("helm test: reach, round trip, a job whose pod is deleted", f"{time.monotonic() - began:.0f} s")
+
+
+def test_the_api_scales_by_its_cpu(release: Release) -> None:
+    """The metrics of a new pod take up to a minute to arrive."""
+    release.kubectl("wait", "--for=condition=ScalingActive", f"hpa/{release.name}-api", "--timeout=150s")
 
 
 def test_upgrade_and_rollback_interrupt_nobody(release: Release, figure: Figure) -> None:
