@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,6 @@ def objects(kind: str, namespace: str, **labels: str) -> list[Any]:
     """Objects of a kind, by labels without their prefix `app.kubernetes.io/`."""
     selector = {f"app.kubernetes.io/{name}": value for name, value in labels.items()}
     return list(kr8s.get(kind, namespace=namespace, label_selector=selector))
-
-
-def when(timestamp: str) -> datetime:
-    """A time as Kubernetes writes it."""
-    return datetime.fromisoformat(timestamp)
 
 
 def wait_until(predicate: Callable[[], Any], *, seconds: float, what: str) -> Any:

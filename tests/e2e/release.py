@@ -113,18 +113,13 @@ class Release:
         return [pod.name for pod in self.ready("worker")]
 
     def wait_workers(self, count: int, *, seconds: float = 120) -> list[str]:
-        """Wait until so many worker pods are ready, and no others are there."""
-
-        def enough() -> list[str] | None:
-            ready = self.workers()
-            return ready if len(ready) == count == len(self.pods("worker")) else None
-
-        found: list[str] | None = (
-            wait_until(enough, seconds=seconds, what=f"{count} worker pods are ready") if count else []
+        """Wait until so many worker pods are ready and no others are there; their names."""
+        wait_until(
+            lambda: len(self.workers()) == count == len(self.pods("worker")),
+            seconds=seconds,
+            what=f"{count} worker pods are ready, and no others are there",
         )
-        if not count:
-            wait_until(lambda: not self.pods("worker"), seconds=seconds, what="no worker pod is left")
-        return found or []
+        return self.workers()
 
     def pod(self, name: str) -> Pod:
         return Pod.get(name, namespace=self.namespace)
