@@ -81,7 +81,7 @@ async def test_a_leader_that_was_frozen_does_nothing_as_leader_when_it_wakes_up(
 def test_a_replica_waits_for_the_schema(start_replica: StartReplica, empty_database_url: str, redis_url: str) -> None:
     replica = start_replica(empty_database_url, redis_url)
     replica.wait_probes()
-    wait_for(lambda: "SchemaMismatch" in replica.log, what="it says what it waits for")
+    wait_for(lambda: "run `longhaul migrate`" in replica.log, what="it says what it waits for")
     assert not replica.leads()
     schema.migrate(empty_database_url)
     replica.wait_leads(5)
