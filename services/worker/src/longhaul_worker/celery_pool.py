@@ -16,10 +16,14 @@ class _ReportingPool(AsynPool):
     _pool: list[Any]
 
     def _join_exited_workers(self, shutdown: bool = False) -> Any:
-        for worker in self._pool:
-            if on_exit is not None and worker._popen is not None and worker.exitcode is not None:  # noqa: SLF001 - billiard's own test for an ended child, just before it forgets it
-                on_exit(worker.pid, worker.exitcode)
-        return super()._join_exited_workers(shutdown)  # type: ignore[misc]  # billiard has no types
+        before = list(self._pool)
+        try:
+            return super()._join_exited_workers(shutdown)  # type: ignore[misc]  # billiard has no types
+        finally:
+            # Only now: a child that becomes waitable during the call is joined by it, and never seen again.
+            for worker in before:
+                if on_exit is not None and worker not in self._pool and worker.exitcode is not None:
+                    on_exit(worker.pid, worker.exitcode)
 
 
 class Pool(TaskPool):

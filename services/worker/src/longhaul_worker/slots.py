@@ -28,7 +28,7 @@ from longhaul_worker.settings import WorkerSettings
 _log = structlog.get_logger(__name__)
 
 SAMPLE_EVERY_SECONDS = 1.0
-EXIT_REPORT_SECONDS = 3.0
+EXIT_REPORT_SECONDS = 1.0
 """How long the report of a dead child's exit code may take: Celery's main process knows it, and may be dead too."""
 
 
