@@ -18,7 +18,7 @@ from celery.exceptions import SecurityWarning
 from longhaul import doorbell, telemetry
 from longhaul.settings import split_commas
 from longhaul.task import load_tasks
-from longhaul_worker import celery_consumer, celery_pool, protocol
+from longhaul_worker import celery_consumer, celery_pool, celery_transport, protocol
 from longhaul_worker.line import KeeperLine, connect
 from longhaul_worker.run import answer_doorbell
 from longhaul_worker.upstream import trace_upstream_calls
@@ -67,6 +67,7 @@ def settings(redis_url: str) -> dict[str, Any]:
     }
 
 
+celery_transport.register()
 app = Celery("longhaul")
 app.conf.update(settings(os.environ.get("LONGHAUL_REDIS_URL", "redis://localhost:6379/0")))
 
@@ -139,6 +140,7 @@ class KeeperReports(bootsteps.StartStopStep):
         KeeperReports.socket.connect(os.environ[protocol.SOCKET_VARIABLE])
         celery_pool.on_exit = lambda pid, exit_code: self._send(protocol.encode("exited", pid=pid, exit_code=exit_code))
         celery_consumer.on_wait = self._pulse
+        celery_transport.on_drop = lambda: self._send(protocol.encode("dropped"))
         worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._pulse)
         self._pulse()
 

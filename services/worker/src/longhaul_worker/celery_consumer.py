@@ -1,17 +1,20 @@
 """Celery's consumer, which tells that it lives while Redis is away, and hears again a second after it is back.
 
 Celery's own waits in a loop outside of its event loop, up to 30 s at a time: without a pulse its keeper would take it for
-dead, and the pod would be restarted for an outage that no restart mends.
+dead, and the pod would be restarted for an outage that no restart mends. When the keeper rings by itself, it listens to that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
+
+from longhaul_worker import celery_transport
 
 _log = structlog.get_logger(__name__)
 
@@ -19,12 +22,25 @@ on_wait: Callable[[], None] | None = None
 """Called at each try and each second between two; set by `celery_app` in Celery's main process."""
 
 
+class _KeeperRings(Exception):
+    """Redis is away, and the keeper offers its own doorbells."""
+
+
 class Consumer(CeleryConsumer):
     """`worker_consumer = "longhaul_worker.celery_consumer:Consumer"`."""
 
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, once there is one: tried once a second, for ever, and told once."""
-        conn = conn.ensure_connection(self._away, interval_start=1, interval_step=0, interval_max=1, callback=_wait)
+        while True:
+            try:
+                conn.ensure_connection(self._away, interval_start=1, interval_step=0, interval_max=1, callback=_wait)
+                break
+            except _KeeperRings:
+                conn = self.app.connection_for_read(celery_transport.KEEPER_URL)
+                with suppress(OSError):  # Redis is back: try that again
+                    conn.connect()
+                    break
+                conn = self.app.connection_for_read()
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return conn
@@ -33,6 +49,26 @@ class Consumer(CeleryConsumer):
         if self.broker_connection_retry_attempt == 0:
             _log.warning("redis_away", error=str(error))
         self.broker_connection_retry_attempt += 1
+        if celery_transport.socket_path().exists():
+            raise _KeeperRings
+
+    # Messages that are no doorbells. Celery's own methods answer them, and their logs quote the whole message.
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        celery_transport.drop(exc)
+        message.ack()
+
+    def on_unknown_message(self, _body: Any, message: Any) -> None:
+        celery_transport.drop("it names no task")
+        message.ack()
+
+    def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        celery_transport.drop(f"there is no such task: {exc}")
+        message.ack()
+
+    def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        celery_transport.drop(exc)
+        message.ack()
 
 
 def _wait() -> None:

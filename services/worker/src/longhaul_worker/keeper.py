@@ -24,10 +24,11 @@ from longhaul.ledger.workers import Worker
 from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul.task import TaskSpec, load_tasks
-from longhaul_worker import metrics
+from longhaul_worker import metrics, protocol
 from longhaul_worker.announcer import Announcer
 from longhaul_worker.demand import Demand
 from longhaul_worker.drain import drain, wait_until_done
+from longhaul_worker.fallback import Fallback
 from longhaul_worker.probes import Probes
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.settings import WorkerSettings
@@ -97,6 +98,9 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     supervisor = Supervisor(settings, slots.socket_path)
     probes = Probes(settings, recorder, slots, supervisor, doorbells)
     demand = Demand(doorbells, recorder, settings.pool)
+    fallback = Fallback(
+        settings, slots, folder / protocol.DOORBELLS_SOCKET, redis_answered_at=lambda: probes.redis_answered_at
+    )
     app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.started})
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()
@@ -109,6 +113,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
             recorder.run(),
             announcer.run(),
             demand.run(),
+            fallback.run(),
             slots.sample_memory(),
             probes.watch(),
             server.serve(),

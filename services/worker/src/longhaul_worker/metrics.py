@@ -5,6 +5,10 @@ from prometheus_client import Counter, Gauge, Histogram
 DOORBELLS = Counter(
     "longhaul_doorbells_heard_total", "Doorbells heard, by whether a job was claimed.", ["queue", "claimed"]
 )
+DROPPED = Counter("longhaul_doorbells_dropped_total", "Messages in Redis that were no doorbells: forged or broken.")
+FALLBACK = Gauge(
+    "longhaul_keeper_fallback", "Whether the keeper asks the ledger directly, since Redis does not answer."
+)
 ENDINGS = Counter("longhaul_attempts_ended_total", "Attempts that ended, by how.", ["task", "ending"])
 RUN_SECONDS = Histogram(
     "longhaul_attempt_run_seconds",

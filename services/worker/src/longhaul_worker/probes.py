@@ -29,6 +29,7 @@ class Probes:
         self._slots = slots
         self._supervisor = supervisor
         self._client = client
+        self.redis_answered_at = time.monotonic()
         self._deep_since: float | None = None
 
     async def watch(self) -> None:
@@ -85,6 +86,8 @@ class Probes:
     async def _depth(self) -> int | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return sum((await doorbell.count(self._client, self._settings.queues)).values())
+                depth = sum((await doorbell.count(self._client, self._settings.queues)).values())
         except (redis.RedisError, OSError):
             return None
+        self.redis_answered_at = time.monotonic()
+        return depth

@@ -18,6 +18,7 @@
 |---|---|
 | `pulse` | its event loop ticks |
 | `exited {pid, exit_code}` | a child ended; negative codes are signals |
+| `dropped` | a message in Redis was no doorbell |
 
 The keeper tells Celery's main process `reap` when a child died: by itself it looks only every few seconds.
 
@@ -31,6 +32,8 @@ from typing import Any, Final
 import orjson
 
 SOCKET_VARIABLE: Final = "LONGHAUL_KEEPER_SOCKET"
+DOORBELLS_SOCKET: Final = "doorbells.sock"
+"""Beside the keeper's: there while it rings by itself (`fallback.py`), a queue's name a line."""
 FRAME_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
 

@@ -51,5 +51,7 @@ class WorkerSettings(Settings):
     """Liveness fails where the queue was deep, a slot free and nothing heard for so long."""
     deep_queue: int = Field(default=1, ge=1)
     """Doorbells that make a queue deep."""
+    redis_silence_seconds: float = Field(default=30.0, gt=0)
+    """Idle slots ask the ledger directly where Redis did not answer for so long."""
     celery_exit_seconds: float = Field(default=20.0, gt=0)
     """Celery has so long to end after its last job; then it is killed (its warm shutdown hangs about once in 20)."""

@@ -81,6 +81,8 @@ class Slots:
         self.jobs_left = settings.exit_after_jobs
         """Jobs that may still be claimed here; None: any number."""
         self.socket_path = socket_path
+        self.claimed = asyncio.Event()
+        """A job was claimed. For one who waits, and clears it."""
         self._settings = settings
         self._recorder = recorder
         self._children: dict[int, PoolChild] = {}
@@ -158,6 +160,8 @@ class Slots:
         self._main = writer
         if frame["op"] == "pulse":
             self.pulse_at = time.monotonic()
+        elif frame["op"] == "dropped":
+            metrics.DROPPED.inc()
         elif frame["op"] == "exited":
             report = self._exit_report(frame["pid"])
             if not report.done():
@@ -179,6 +183,10 @@ class Slots:
                 self._finish(child.attempt, frame)
 
     async def _claim(self, child: PoolChild, queue: str, writer: asyncio.StreamWriter) -> None:
+        if queue not in self._settings.queues:
+            metrics.DROPPED.inc()  # forged: nobody rings here for a queue that this pod does not serve
+            writer.write(protocol.encode("nothing"))
+            return
         self.heard_at = time.monotonic()
         claim = await self._take_turn(queue, child.slot)
         metrics.DOORBELLS.labels(queue, str(claim is not None).lower()).inc()
@@ -197,6 +205,7 @@ class Slots:
         # Now too, since it may die before the first sample.
         child.attempt.peak_memory_bytes = evidence.read_peak_memory_bytes(child.pid)
         self._recorder.watch(child.attempt)
+        self.claimed.set()
         metrics.WAIT_SECONDS.labels(queue).observe(claim.waited_seconds)
         metrics.SLOTS_BUSY.inc()
         _log.info("attempt_started", **_names(claim), pid=child.pid)
