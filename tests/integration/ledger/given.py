@@ -65,6 +65,11 @@ async def expired(connection: Connection, *ids: UUID) -> None:
     )
 
 
+async def due(connection: Connection, *ids: UUID) -> None:
+    """Let jobs that wait for a later time be due now."""
+    await connection.execute("UPDATE jobs SET run_after = now() WHERE id = ANY(%s) AND state = 'queued'", (list(ids),))
+
+
 async def limited_task(connection: Connection, name: str, concurrency: int | None, *, queue: str = QUEUE) -> None:
     """Publish a task with a concurrency limit."""
     await catalogue.publish(

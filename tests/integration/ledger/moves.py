@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
+from tests.integration.ledger.story import CLAIM_SECONDS, seconds
 from tests.integration.ledger.world import NARROW, RARE, World, nth
 
+from longhaul import machine
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues, retention
 from longhaul.ledger.connection import Connection, dumps
@@ -94,8 +97,11 @@ class Take(Move):
 
     async def take(self, world: World, connection: Connection) -> list[Claim]:
         was_paused = self.queue in world.paused and not any(isinstance(one, Pause) for one in world.step)
-        claims = await self.worker.claim(connection, queue=self.queue, slots=self.slots, lease_seconds=3600)
+        expected = self._expected(world)
+        claims = await self.worker.claim(connection, queue=self.queue, slots=self.slots, lease_seconds=CLAIM_SECONDS)
         assert not (was_paused and claims), f"the queue {self.queue} is paused"
+        found = [claim.job_id for claim in claims]
+        assert found == expected or not world.alone, f"claimed {found}, and the state machine says {expected}"
         for claim in claims:
             assert (claim.queue, claim.task in self.worker.tasks) == (self.queue, True)
             known = {(one.job_id, one.epoch) for _, one in world.claims}
@@ -103,6 +109,25 @@ class Take(Move):
             world.claims.append((self.worker, claim))
             world.live.add((claim.job_id, claim.epoch))
         return claims
+
+    def _expected(self, world: World) -> list[UUID]:
+        """The jobs that the state machine lets this worker have, best first, where nobody else claims."""
+        jobs, chosen, now = dict(world.jobs), [], seconds(datetime.now(UTC))
+        for _ in range(self.slots):
+            best = machine.choose(
+                jobs.values(),
+                owner=self.worker.id,
+                queue=self.queue,
+                tasks=self.worker.tasks,
+                now=now,
+                limits=world.limits.get(self.queue, machine.NO_LIMITS),
+            )
+            change = best and machine.claim(best, owner=self.worker.id, now=now, lease_seconds=CLAIM_SECONDS)
+            if change is None:
+                break
+            jobs[change.job.id] = change.job
+            chosen.append(change.job.id)
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -120,6 +145,11 @@ class Renew(Move):
         for id, claim in claims.items():
             assert id not in held or not world.must_refuse(claim), f"I3: renewed with an old epoch: {claim}"
             assert id in held or not world.alone or world.must_refuse(claim), f"the owner was refused: {claim}"
+            if world.alone and id in world.jobs:
+                renewed = machine.renew(
+                    world.jobs[id], claim.epoch, owner=self.worker.id, now=0.0, lease_seconds=given.LEASE_SECONDS
+                )
+                assert (id in held) == (renewed is not None), f"the state machine says otherwise: {claim}"
 
 
 @dataclass(frozen=True)
@@ -217,6 +247,10 @@ class Cancel(Move):
         claimed = [claim.job_id for claim in world.pick([self.pick])[1]]
         for id in claimed if self.claimed else nth(list(world.accepted), self.pick):
             row = await jobs.cancel(connection, id)
+            if world.alone and id in world.jobs:
+                assert (row is None) == (machine.cancel(world.jobs[id]) is None), (
+                    f"the state machine says otherwise: {id}"
+                )
             if row is not None and row["state"] == State.CANCELLED:
                 world.over[id] = State.CANCELLED
 
@@ -250,7 +284,12 @@ class Reap(Move):
 
     async def make(self, world: World, connection: Connection) -> None:
         time_passes = any(isinstance(one, LeasesRunOut) for one in world.step)
-        for written in await leases.reap(connection, limit=self.limit):
+        reaped, now = await leases.reap(connection, limit=self.limit), seconds(datetime.now(UTC))
+        if world.alone:
+            due = [id for id, job in world.jobs.items() if machine.reap(job, as_of=now, now=now)]
+            assert len(reaped) == min(self.limit, len(due)), f"reaped {reaped}, and the state machine says {due}"
+            assert {written.job_id for written in reaped} <= set(due)
+        for written in reaped:
             ran_out = (written.job_id, written.epoch) in world.ran_out
             assert ran_out or time_passes, f"I6: taken from an owner whose lease holds: {written}"
             world.hear(written)
@@ -287,10 +326,14 @@ class Replay(Move):
     async def make(self, world: World, connection: Connection) -> None:
         origins = {id: new_job_id() for pick in self.picks for id in nth(world.worth_replaying, pick)}
         for id, new_id in origins.items():
-            world.sent[new_id] = replace(world.sent[id], id=new_id, idempotency_key=None)
+            world.sent[new_id] = replace(world.sent[id], id=new_id, idempotency_key=None, run_after=None)
         rows = await jobs.replay(
             connection, origins, submitted_by="test", trace_context=None, dead_letters=self.dead_letters
         )
+        if world.alone:
+            there = [(id, world.jobs[id]) for id in origins if id in world.jobs]
+            expected = {id for id, job in there if machine.replay(job, None, now=0.0, dead_letters=self.dead_letters)}
+            assert {row["origin_id"] for row in rows} == expected
         for row in rows:
             assert origins[row["origin_id"]] == row["id"]
             world.accepted[row["id"]] = None
@@ -303,7 +346,10 @@ class Discard(Move):
 
     async def make(self, world: World, connection: Connection) -> None:
         ids = [id for pick in self.picks for id in nth(world.worth_replaying, pick)]
-        for id in await jobs.discard(connection, ids):
+        discarded = await jobs.discard(connection, ids)
+        if world.alone:
+            assert set(discarded) == {id for id in ids if id in world.jobs and machine.discard(world.jobs[id])}
+        for id in discarded:
             world.resolve(id, as_letter=True)
 
 

@@ -1,4 +1,4 @@
-"""What the history of a job tells: which state it must be in, and that every step to it was allowed.
+"""What the pure state machine makes of a job's history: the row that it must have, and that every step was allowed.
 
 Whoever writes for the tests of the state machine says under which epoch it writes (`writer`), so that a write of an
 older epoch shows, whatever number the ledger put beside it.
@@ -7,116 +7,133 @@ older epoch shows, whatever number the ledger put beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from longhaul.states import TERMINAL, TRANSITIONS, Budget, Ending, State, decide
+from longhaul import machine
+from longhaul.machine import Change, Job, Terms
+from longhaul.states import TERMINAL, TRANSITIONS, Ending, State, decide
 
 Row = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Story:
-    """What is told of a job so far."""
-
-    state: State = State.QUEUED
-    epoch: int = 0
-    retries: int = 0
-    interruptions: int = 0
-    cancel_requested: bool = False
-    progress: float = 0.0
-    checkpoint: Any = None
-    result: Any = None
+CLAIM_SECONDS = 3600.0
+"""The lease that these tests claim with: none runs out by itself."""
+TIMES = ("run_after", "rank_at", "lease_expires_at")
+UNTOLD = ("resolution",)
+"""No event tells of it: a replay or a discard comes after the end."""
 
 
-def tell(job: Row, history: Sequence[Row]) -> Story:
-    """The story of a job by its events, oldest first. Raises AssertionError at the first that can't follow."""
-    story = Story()
-    for number, event in enumerate(history, start=1):
-        at = f"event {number} of {job['id']}: {event['type']} under epoch {event['epoch']}, {event['data']}"
-        assert event["seq"] == number, f"a gap before {at}"
-        assert story.state not in TERMINAL, f"after the end, {at}"
-        told = _started(story) if event["type"] == "started" else _told(story, job, event)
-        assert told is not None, f"from {story}, {at}"
-        assert told.state == story.state or told.state in TRANSITIONS[story.state], f"from {story}, {at}"
-        assert event["epoch"] == told.epoch, f"under another epoch than {told.epoch}, {at}"
+def seconds(at: datetime) -> float:
+    """The database's clock as the state machine reads it; to the microsecond, as PostgreSQL keeps it."""
+    return round(at.timestamp(), 6)
+
+
+def job_of(row: Row) -> Job:
+    """A row as the state machine sees it."""
+    return Job(
+        id=row["id"],
+        terms=Terms(
+            task=row["task"],
+            queue=row["queue"],
+            priority=row["priority"],
+            retries_max=row["retries_max"],
+            max_interruptions=row["max_interruptions"],
+            backoff_seconds=row["backoff_seconds"],
+            backoff_max_seconds=row["backoff_max_seconds"],
+        ),
+        run_after=seconds(row["run_after"]),
+        rank_at=seconds(row["rank_at"]),
+        state=State(row["state"]),
+        epoch=row["epoch"],
+        owner=row["worker_id"],
+        lease_expires_at=row["lease_expires_at"] and seconds(row["lease_expires_at"]),
+        retries=row["retries"],
+        interruptions=row["interruptions"],
+        cancel_requested=row["cancel_requested_at"] is not None,
+        progress=row["progress"],
+        checkpoint=row["checkpoint"],
+        result=row["result"],
+        resolution=row["resolution"],
+        event_seq=row["event_seq"],
+    )
+
+
+def submitted(row: Row, run_after: datetime | None = None) -> Job:
+    """What a job was when it was submitted to be due then."""
+    due = None if run_after is None else seconds(run_after)
+    return machine.submit(row["id"], job_of(row).terms, now=seconds(row["created_at"]), run_after=due).job
+
+
+def tell(job: Job, history: Sequence[Row], *, owners: Mapping[int, Any], times_moved: bool) -> Job:
+    """What a job becomes by events that came after it, oldest first; `owners` are those of its epochs. `times_moved`:
+    a test let delays pass meanwhile, which no event tells.
+
+    Raises AssertionError at the first event that the state machine does not allow, or would not write so.
+    """
+    for event in history:
+        if times_moved:
+            job = job._replace(run_after=min(job.run_after, seconds(event["at"])))
+        at = f"event {event['seq']} of {job.id}: {event['type']} under epoch {event['epoch']}, {event['data']}"
+        assert job.state not in TERMINAL, f"after the end, {at}"
+        change = _change(job, event, owners)
+        assert change is not None, f"from {job}, {at}"
+        told = change.job
+        assert told.state == job.state or told.state in TRANSITIONS[job.state], f"from {job}, {at}"
+        assert (list(change.events), told.event_seq, told.epoch) == ([event["type"]], event["seq"], event["epoch"]), (
+            f"from {job} {told} was expected, and came {at}"
+        )
         writer = event["data"].get("writer", event["data"].get("evidence", {}).get("writer", told.epoch))
         assert writer == told.epoch, f"I3: written by the owner of epoch {writer}, {at}"
-        story = told
-    return story
+        job = told
+    return job
 
 
-def check(job: Row, history: Sequence[Row]) -> None:
-    """Raise AssertionError where the row of a job is not what its history tells."""
-    story = tell(job, history)
-    row = Story(
-        state=State(job["state"]),
-        epoch=job["epoch"],
-        retries=job["retries"],
-        interruptions=job["interruptions"],
-        cancel_requested=job["cancel_requested_at"] is not None,
-        progress=job["progress"],
-        checkpoint=job["checkpoint"],
-        result=job["result"],
-    )
-    assert row == story, f"{job['id']} is {row}, and its history tells {story}"
-    assert job["event_seq"] == len(history)
+def check(
+    row: Row, history: Sequence[Row], *, before: Job, known: int, owners: Mapping[int, Any], times_moved: bool
+) -> None:
+    """Raise AssertionError where the row of a job is not what its history tells: from its submit on, and from the row
+    that it was `before` a step, when `known` of its events were there."""
+    job, first = job_of(row), history[0]
+    assert (first["type"], first["seq"], first["epoch"]) == ("queued", 1, 0), f"{job.id} began with {first}"
+    told = tell(submitted(row), history[1:], owners=owners, times_moved=True)
+    assert_same(job, told, but=(*TIMES, *UNTOLD))
+    told = tell(before, history[known:], owners=owners, times_moved=times_moved)
+    assert_same(job, told, but=(*TIMES, *UNTOLD) if times_moved else UNTOLD)
     for column in ("worker_id", "slot", "lease_expires_at"):
-        assert (job[column] is not None) == (story.state is State.RUNNING), f"{column} of {job}"
-    assert (job["finished_at"] is not None) == (story.state in TERMINAL), f"finished_at of {job}"
-    if story.state is State.RUNNING:
-        assert job["started_at"] >= job["run_after"], f"started before it was due: {job}"
+        assert (row[column] is not None) == (job.state is State.RUNNING), f"{column} of {row}"
+    assert (row["finished_at"] is not None) == (job.state in TERMINAL), f"finished_at of {row}"
+    if job.state is State.RUNNING:
+        assert row["started_at"] >= row["run_after"], f"started before it was due: {row}"
 
 
-def _started(story: Story) -> Story | None:
-    if story.state is not State.QUEUED:
-        return None
-    return replace(story, state=State.RUNNING, epoch=story.epoch + 1)
+def assert_same(found: Job, expected: Job, *, but: Sequence[str] = ()) -> None:
+    """Raise AssertionError where the ledger's row is not what the state machine says. Times may be a microsecond off."""
+    for name in Job._fields:
+        one, other = getattr(found, name), getattr(expected, name)
+        near = name in TIMES and one is not None and other is not None and abs(one - other) < 2e-6
+        assert near or one == other or name in but, (
+            f"{name} is {one!r}, and the state machine says {other!r}: {found}, {expected}"
+        )
 
 
-def _told(story: Story, job: Row, event: Row) -> Story | None:
-    """The story after an event other than `started`; None where it can't follow."""
-    type, data, running = event["type"], event["data"], story.state is State.RUNNING
+def _change(job: Job, event: Row, owners: Mapping[int, Any]) -> Change | None:
+    """What the state machine makes of the statement that wrote this event; None where there is none that could."""
+    type, data, epoch, now = event["type"], event["data"], event["epoch"], seconds(event["at"])
     if "ending" in data:
-        return _ended(story, job, type, data) if running else None
+        wish = data.get("retry_after_seconds", 0.0)
+        transition = decide(Ending(data["ending"]), job.budget, jitter=0.0, delay_seconds=wish)
+        result = {"writer": epoch} if transition.state is State.SUCCEEDED else None
+        checkpoint = data.get("evidence", {}).get("checkpoint")
+        return machine.end(job, epoch, transition, now=now, result=result, checkpoint=checkpoint)
     match type:
-        case "queued" if event["seq"] == 1:
-            return story
-        case "log" if running:
-            return story
-        case "progress" if running:
-            return replace(story, progress=data["fraction"])
-        case "checkpoint" if running:
-            return replace(story, checkpoint=data["checkpoint"])
-        case "cancel_requested" if running and not story.cancel_requested:
-            return replace(story, cancel_requested=True)
-        case "cancelled" if story.state is State.QUEUED:
-            return replace(story, state=State.CANCELLED, cancel_requested=True)
+        case "started":
+            return machine.claim(job, owner=owners[epoch], now=now, lease_seconds=CLAIM_SECONDS)
+        case "log":
+            return machine.record(job, epoch, ["log"])
+        case "progress":
+            return machine.record(job, epoch, ["progress"], progress=data["fraction"])
+        case "checkpoint":
+            return machine.record(job, epoch, ["checkpoint"], checkpoint=data["checkpoint"])
+        case "cancel_requested" | "cancelled":
+            return machine.cancel(job)
     return None
-
-
-def _ended(story: Story, job: Row, type: str, data: Mapping[str, Any]) -> Story | None:
-    """What the pure state machine makes of the end of an attempt, and nothing else."""
-    budget = Budget(
-        retries=story.retries,
-        retries_max=job["retries_max"],
-        interruptions=story.interruptions,
-        max_interruptions=job["max_interruptions"],
-        backoff_seconds=job["backoff_seconds"],
-        backoff_max_seconds=job["backoff_max_seconds"],
-    )
-    transition = decide(Ending(data["ending"]), budget, jitter=0)
-    stops = transition.state is State.QUEUED and story.cancel_requested
-    if type != ("cancelled" if stops else transition.event):
-        return None
-    state = State.CANCELLED if stops else transition.state
-    succeeded = state is State.SUCCEEDED
-    return replace(
-        story,
-        state=state,
-        retries=story.retries + transition.retries_used,
-        interruptions=story.interruptions + transition.interruptions_used,
-        progress=1.0 if succeeded else story.progress,
-        checkpoint=data.get("evidence", {}).get("checkpoint") or story.checkpoint,
-        result={"writer": story.epoch} if succeeded else None,
-    )

@@ -13,8 +13,8 @@ from tests.integration.ledger.given import Claimer
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.jobs import PRIORITY_STEP_SECONDS
 from longhaul.ledger.leases import Claim
+from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.states import Ending
 
 pytestmark = pytest.mark.anyio
@@ -156,6 +156,24 @@ async def test_a_tasks_limit_counts_over_all_queues(connection: Connection) -> N
     assert len(await one.claim(connection)) == 1
     assert len(await one.claim(connection, queue="other", slots=5)) == 1
     assert await one.claim(connection, slots=5) == []
+
+
+async def test_a_worker_runs_one_suspect_at_once(connection: Connection) -> None:
+    """A job that used up more than half of its interruptions may be what kills workers: two would be lost together."""
+    suspects = await given.queued(connection, 2, max_interruptions=5)
+    await connection.execute("UPDATE jobs SET interruptions = 3")
+    others = await given.queued(connection, 2, max_interruptions=5)
+    await connection.execute("UPDATE jobs SET interruptions = 2 WHERE id = %s", (others[0],))
+    here = Claimer()
+    claims = await here.claim(connection, slots=4)
+    assert [claim.job_id for claim in claims] == [suspects[0], *others]
+    elsewhere = Claimer(name="pod-2")
+    second = await elsewhere.claim_one(connection)
+    assert second.job_id == suspects[1]
+    await given.ended(connection, second, Ending.HANDED_OVER)
+    assert await here.claim(connection) == []
+    await given.ended(connection, claims[0], Ending.SUCCEEDED)
+    assert (await here.claim_one(connection)).job_id == suspects[1]
 
 
 async def test_two_claimers_never_get_one_job(connection: Connection, connections: list[Connection]) -> None:

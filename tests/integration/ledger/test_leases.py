@@ -15,6 +15,7 @@ from tests.integration.ledger.given import Claimer
 from longhaul.ledger import events, jobs, leases
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.leases import Claim, Lease
+from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.states import Ending
 
 pytestmark = pytest.mark.anyio
@@ -288,7 +289,7 @@ async def test_a_retry_waits_its_delay_and_then_stands_as_if_it_came_then(connec
     assert await claimer.claim(connection) == []
     row = await given.row(connection, claim.job_id)
     assert (row["run_after"] - row["updated_at"]).total_seconds() == 40
-    assert (row["run_after"] - row["rank_at"]).total_seconds() == 2 * jobs.PRIORITY_STEP_SECONDS
+    assert (row["run_after"] - row["rank_at"]).total_seconds() == 2 * PRIORITY_STEP_SECONDS
 
 
 async def test_an_interrupted_job_is_due_now_and_keeps_its_place(connection: Connection) -> None:
@@ -331,6 +332,7 @@ async def test_a_job_that_keeps_losing_its_owner_becomes_a_dead_letter_with_its_
     claimer, claim = await running(connection, max_interruptions=2)
     for _ in range(2):
         await reaped(connection, claim)
+        await given.due(connection, claim.job_id)
         claim = await claimer.claim_one(connection)
     await given.expired(connection, claim.job_id)
     (written,) = await leases.reap(connection)
@@ -338,6 +340,33 @@ async def test_a_job_that_keeps_losing_its_owner_becomes_a_dead_letter_with_its_
     row = await given.row(connection, claim.job_id)
     assert (row["state"], row["interruptions"], row["error"]["code"]) == ("dead", 3, "lease_lost")
     assert [one["id"] for one in await jobs.list_jobs(connection, tenant=None, dead_letters=True)] == [claim.job_id]
+
+
+async def test_a_job_that_is_lost_again_waits_longer_each_time(connection: Connection) -> None:
+    claimer, claim = await running(connection, backoff_seconds=40.0, backoff_max_seconds=100.0)
+    waits = []
+    for _ in range(4):
+        await reaped(connection, claim)
+        row = await given.row(connection, claim.job_id)
+        waits.append((row["run_after"] - row["updated_at"]).total_seconds())
+        await given.due(connection, claim.job_id)
+        claim = await claimer.claim_one(connection)
+    assert waits == [0, 20, 40, 50]  # half of the backoff, which the jitter of others may double
+
+
+async def test_what_is_known_of_a_lost_worker_is_told_of_its_jobs(connection: Connection) -> None:
+    claimer, claim = await running(connection)
+    (other,) = await given.queued(connection)
+    elsewhere = await Claimer(name="pod-2").claim_one(connection)
+    assert elsewhere.job_id == other
+    await given.expired(connection, claim.job_id, other)
+    loss = leases.Loss(code="out_of_memory", message="Killed.", evidence={"oom_killed": True, "exit_code": 137})
+    written = {one.job_id: one for one in await leases.reap(connection, losses={claimer.id: loss})}
+    known, unknown = written[claim.job_id].data, written[other].data
+    assert known["error"] == {"code": "out_of_memory", "message": "Killed."}
+    assert (known["evidence"]["oom_killed"], known["evidence"]["exit_code"]) == (True, 137)
+    assert known["evidence"]["overdue_seconds"] >= 1
+    assert (unknown["error"]["code"], list(unknown["evidence"])) == ("lease_lost", ["overdue_seconds"])
 
 
 async def test_the_reaper_cancels_what_was_to_be_cancelled(connection: Connection) -> None:
@@ -348,6 +377,7 @@ async def test_the_reaper_cancels_what_was_to_be_cancelled(connection: Connectio
     assert (written.type, written.state) == ("cancelled", "cancelled")
 
 
+@pytest.mark.fault("F28")
 async def test_many_reapers_at_once_end_each_attempt_once(
     connection: Connection, connections: list[Connection]
 ) -> None:

@@ -1,7 +1,8 @@
 """The state machine against a real PostgreSQL: clients, keepers and reapers at once, some with epochs of long ago.
 
-Hypothesis draws what they do; after every step the tables are held against what everyone was told, and the row of each
-job against its history. The draws of a normal run are always the same; `LONGHAUL_TEST_EXAMPLES=2000` makes so many at
+Hypothesis draws what they do; after every step the tables are held against what everyone was told, and each row against
+what the pure state machine (`longhaul.machine`) makes of the row before and of the events that came since: so the SQL
+and the module that the simulation of faults runs on mean the same. The draws of a normal run are always the same; `LONGHAUL_TEST_EXAMPLES=2000` makes so many at
 random. PostgreSQL decides who is quicker, so not every failure repeats: what led to it is printed when it happens.
 """
 
@@ -25,6 +26,7 @@ from tests.integration.ledger.given import Claimer
 from tests.integration.ledger.world import NARROW, QUEUE_LIMITS, RARE, TASK_LIMITS, World
 
 from longhaul.ledger.connection import Connection, connect
+from longhaul.machine import Limits
 from longhaul.states import TERMINAL, Ending, State
 
 T = TypeVar("T")
@@ -132,18 +134,25 @@ class Ledger:
                 raise answer
 
     async def empty(self) -> None:
-        await self.eye.execute("TRUNCATE jobs, job_events, tasks, queues")
+        await self.eye.execute("TRUNCATE jobs, job_events, tasks, queues CASCADE")
         for queue in QUEUES:
             await given.limited_queue(self.eye, queue, QUEUE_LIMITS.get(queue))
         for task in (given.TASK, RARE):
             await given.limited_task(self.eye, task, TASK_LIMITS.get(task))
+
+    async def read_limits(self) -> dict[str, Limits]:
+        """What may run at once, by queue."""
+        cursor = await self.eye.execute("SELECT name, paused_at IS NOT NULL AS paused, max_running FROM queues")
+        return {row["name"]: Limits(row["paused"], row["max_running"], TASK_LIMITS) for row in await cursor.fetchall()}
 
     async def read(self) -> tuple[Rows, dict[UUID, list[dict[str, Any]]]]:
         """All jobs, and their histories."""
         cursor = await self.eye.execute("SELECT *, lease_expires_at < now() AS ran_out FROM jobs")
         rows = {row["id"]: row for row in await cursor.fetchall()}
         histories: dict[UUID, list[dict[str, Any]]] = {}
-        cursor = await self.eye.execute("SELECT job_id, seq, type, epoch, data FROM job_events ORDER BY job_id, seq")
+        cursor = await self.eye.execute(
+            "SELECT job_id, seq, type, epoch, at, data FROM job_events ORDER BY job_id, seq"
+        )
         for event in await cursor.fetchall():
             histories.setdefault(event["job_id"], []).append(event)
         return rows, histories
@@ -162,6 +171,7 @@ class Machine(RuleBasedStateMachine):
         self.steps: list[Sequence[moves.Move]] = []
         self.holds = True
         ledger.run(ledger.empty())
+        self.world.limits = ledger.run(ledger.read_limits())
 
     @initialize(first=backlogs, second=backlogs)
     def two_clients_submit(self, first: moves.Move, second: moves.Move) -> None:
@@ -229,14 +239,24 @@ class Machine(RuleBasedStateMachine):
         world, before = self.world, self.rows
         self._nothing_is_lost(rows)
         assert histories.keys() == rows.keys(), "a history without its job, or a job without history"
-        owners = {(claim.job_id, claim.epoch): worker.id for worker, claim in world.claims}
+        owners: dict[UUID, dict[int, UUID]] = {}
+        for worker, claim in world.claims:
+            owners.setdefault(claim.job_id, {})[claim.epoch] = worker.id
         running = [row for row in rows.values() if row["state"] == State.RUNNING]
         for row in running:
-            assert owners.get((row["id"], row["epoch"])) == row["worker_id"], f"nobody was told to run {row}"
+            assert owners.get(row["id"], {}).get(row["epoch"]) == row["worker_id"], f"nobody was told to run {row}"
         for id, row in rows.items():
             known = self.histories.get(id, [])
             assert histories[id][: len(known)] == known, f"history was written anew: {known}, {histories[id]}"
-            story.check(row, histories[id])
+            was = world.jobs.get(id) or story.submitted(row, world.sent[id].run_after)
+            story.check(
+                row,
+                histories[id],
+                before=was,
+                known=len(known) or 1,
+                owners=owners.get(id, {}),
+                times_moved=self.times_moved,
+            )
             if id in before:
                 _follows(before[id], row)
         for task, limit in TASK_LIMITS.items():
@@ -245,7 +265,14 @@ class Machine(RuleBasedStateMachine):
             assert Counter(row["queue"] for row in running)[queue] <= limit, f"past the limit of {queue}"
         world.live = {(row["id"], row["epoch"]) for row in running}
         world.ran_out = {(row["id"], row["epoch"]) for row in running if row["ran_out"]}
+        world.jobs = {id: story.job_of(row) for id, row in rows.items()}
+        world.limits = self.ledger.run(self.ledger.read_limits())
         self.rows, self.histories = rows, histories
+
+    @property
+    def times_moved(self) -> bool:
+        """Whether this step changed a row's times without an event."""
+        return any(isinstance(move, moves.Renew | moves.LeasesRunOut | moves.DelaysPass) for move in self.world.step)
 
     def _nothing_is_lost(self, rows: Rows) -> None:
         there_before = self.rows.keys() | (self.world.accepted.keys() - self.seen)

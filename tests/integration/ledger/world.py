@@ -13,6 +13,7 @@ from tests.integration.ledger.given import Claimer
 
 from longhaul.ledger.jobs import NewJob
 from longhaul.ledger.leases import Claim, Written
+from longhaul.machine import Job, Limits
 from longhaul.states import TERMINAL, State
 
 T = TypeVar("T")
@@ -32,6 +33,10 @@ class World:
     """Jobs that were answered for, in that order."""
     claims: list[tuple[Claimer, Claim]] = field(default_factory=list)
     """All there ever were, so that most of them are stale."""
+    jobs: dict[UUID, Job] = field(default_factory=dict)
+    """All rows as they were before this step, as the state machine sees them."""
+    limits: dict[str, Limits] = field(default_factory=dict)
+    """What may run at once, by queue."""
     live: set[tuple[UUID, int]] = field(default_factory=set)
     """Jobs and epochs that were running before this step, or were claimed in it."""
     ran_out: set[tuple[UUID, int]] = field(default_factory=set)

@@ -53,6 +53,17 @@ NO_INTERRUPTION_LEFT = replace(FRESH, interruptions=5)
         (Ending.LEASE_LOST, FRESH, Transition(state=State.QUEUED, event="interrupted", interruptions_used=1)),
         (Ending.CRASHED, NO_INTERRUPTION_LEFT, Transition(state=State.DEAD, event="dead", interruptions_used=1)),
         (Ending.LEASE_LOST, NO_INTERRUPTION_LEFT, Transition(state=State.DEAD, event="dead", interruptions_used=1)),
+        # Suspected from the second time on, and then left waiting for longer each time.
+        (
+            Ending.CRASHED,
+            replace(FRESH, interruptions=1),
+            Transition(state=State.QUEUED, event="interrupted", interruptions_used=1, delay_seconds=2.0),
+        ),
+        (
+            Ending.LEASE_LOST,
+            replace(FRESH, interruptions=4),
+            Transition(state=State.QUEUED, event="interrupted", interruptions_used=1, delay_seconds=16.0),
+        ),
         # Each budget is its own: a job without retries is still moved, one that was moved often is still retried.
         (Ending.CRASHED, NO_RETRY_LEFT, Transition(state=State.QUEUED, event="interrupted", interruptions_used=1)),
         (
@@ -94,7 +105,7 @@ def test_every_decision_is_a_transition_from_running(
     decided = decide(ending, budget, jitter=jitter, delay_seconds=delay_seconds)
     assert decided.state in TRANSITIONS[State.RUNNING]
     assert 0 <= decided.delay_seconds <= LONGEST_DELAY_SECONDS
-    assert decided.delay_seconds == 0 or decided.event == "retrying"
+    assert decided.delay_seconds == 0 or decided.event in {"retrying", "interrupted"}
     assert (decided.retries_used, decided.interruptions_used) in {(0, 0), (1, 0), (0, 1)}
     assert decided.retries_used == (decided.event == "retrying")
     if decided.retries_used:

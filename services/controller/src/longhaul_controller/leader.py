@@ -20,6 +20,9 @@ _log = structlog.get_logger(__name__)
 _LOOK_EVERY_SECONDS = 1.0
 _GAP_SECONDS = 3.0
 """A longer pause between two looks was an outage, or this process was frozen: it can't know what it missed."""
+_LET_OTHERS_SECONDS = 2.5
+"""Who lost the lock, or was frozen with it, lets others try for two of their looks: the reaper of a standby that saw the
+ledger all the time need not be silent (found by the simulation of faults: 25 s until a lost job ran again)."""
 # A frozen leader would keep its session, and the lock, for ever: PostgreSQL ends a session that is silent so long.
 _PREPARE = "SET idle_session_timeout = '10s'"
 _TRY = "SELECT pg_try_advisory_lock(hashtextextended('longhaul:controller', 0)) AS leads"
@@ -33,6 +36,7 @@ class Leader:
         self._holds_lock = False
         self._up_since: float | None = None
         self._seen_at = 0.0
+        self._tries_from = 0.0
 
     @property
     def is_leader(self) -> bool:
@@ -54,7 +58,6 @@ class Leader:
             try:
                 connection = await connect(self._settings.database_url, application_name="longhaul-controller leader")
                 async with connection:
-                    schema.check(await schema.read_revision(connection))
                     await connection.execute(_PREPARE)
                     await self._hold(connection)
             except (LedgerUnavailable, SchemaMismatch, *AWAY) as error:
@@ -62,26 +65,29 @@ class Leader:
                     _log.warning("ledger_away", error=first_line(error))
                 self._up_since = None
                 self._lead(False)
-                await asyncio.sleep(self._settings.reconnect_seconds)
+                # Half: after an outage it comes on top of the reaper's silence, and two seconds are all there is.
+                await asyncio.sleep(self._settings.reconnect_seconds / 2)
 
     async def _hold(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not (self._holds_lock and self._is_gap()):
             async with asyncio.timeout(_GAP_SECONDS):
-                if self._holds_lock:
-                    await connection.execute("SELECT")
-                else:
+                schema.check(await schema.read_revision(connection))  # a migration may cut this version off
+                if not self._holds_lock and loop.time() >= self._tries_from:
                     cursor = await connection.execute(_TRY)
                     self._lead((await cursor.fetchone() or {"leads": False})["leads"])
             if self._up_since is None or self._is_gap():
                 self._up_since = loop.time()
             self._seen_at = loop.time()
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        self._lead(False)  # frozen meanwhile; the lock goes with this connection
 
     def _is_gap(self) -> bool:
         return asyncio.get_running_loop().time() - self._seen_at > _GAP_SECONDS
 
     def _lead(self, leads: bool) -> None:
+        if self._holds_lock and not leads:
+            self._tries_from = asyncio.get_running_loop().time() + _LET_OTHERS_SECONDS
         if leads != self._holds_lock:
             _log.info("leading" if leads else "not_leading")
         self._holds_lock = leads

@@ -5,7 +5,7 @@ The ledger applies what is decided here with one conditional statement; the simu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -86,7 +86,7 @@ class Transition:
 def decide(ending: Ending, budget: Budget, *, jitter: float, delay_seconds: float | None = None) -> Transition:
     """What becomes of a job whose attempt ended so.
 
-    `jitter` is a random number from 0 to 1; `delay_seconds` is the task's own wish for the next try.
+    `jitter` is a random number from 0 to 1; `delay_seconds` is a wish for the next try instead of the backoff.
     """
     match ending:
         case Ending.SUCCEEDED:
@@ -98,8 +98,7 @@ def decide(ending: Ending, budget: Budget, *, jitter: float, delay_seconds: floa
         case Ending.TRANSIENT | Ending.TIMED_OUT:
             if budget.retries >= budget.retries_max:
                 return Transition(state=State.DEAD, event="dead")
-            wait_seconds = backoff_seconds(budget, jitter) if delay_seconds is None else max(0.0, delay_seconds)
-            wait_seconds = min(wait_seconds, LONGEST_DELAY_SECONDS)
+            wait_seconds = _bounded(backoff_seconds(budget, jitter) if delay_seconds is None else delay_seconds)
             return Transition(state=State.QUEUED, event="retrying", retries_used=1, delay_seconds=wait_seconds)
         case Ending.HANDED_OVER:
             # A drain is the platform's doing alone, and it made progress: it may happen any number of times.
@@ -107,7 +106,20 @@ def decide(ending: Ending, budget: Budget, *, jitter: float, delay_seconds: floa
         case Ending.CRASHED | Ending.LEASE_LOST:
             if budget.interruptions >= budget.max_interruptions:
                 return Transition(state=State.DEAD, event="dead", interruptions_used=1)
-            return Transition(state=State.QUEUED, event="interrupted", interruptions_used=1)
+            wait_seconds = _bounded(suspicion_seconds(budget, jitter) if delay_seconds is None else delay_seconds)
+            return Transition(state=State.QUEUED, event="interrupted", interruptions_used=1, delay_seconds=wait_seconds)
+
+
+def _bounded(wait_seconds: float) -> float:
+    return min(max(0.0, wait_seconds), LONGEST_DELAY_SECONDS)
+
+
+def suspicion_seconds(budget: Budget, jitter: float) -> float:
+    """How long a job waits whose process or worker was lost: not at all the first time, since that is most likely the
+    platform's doing; from then on its own backoff, so that one which kills its workers leaves its neighbours in peace."""
+    if not budget.interruptions:
+        return 0.0
+    return backoff_seconds(replace(budget, retries=budget.interruptions - 1), jitter)
 
 
 def backoff_seconds(budget: Budget, jitter: float) -> float:
