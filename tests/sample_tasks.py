@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import time
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from longhaul import Job, Permanent, Retryable, SoftTimeout, task
+from longhaul.errors import Cancelled
 
 
 class Nothing(BaseModel):
@@ -22,6 +24,11 @@ class Text(BaseModel):
 
 class Number(BaseModel):
     value: float = 0.0
+
+
+class Signature(BaseModel):
+    path: Path
+    seconds: float = 0.0
 
 
 @task(name="sample.environment")
@@ -101,3 +108,39 @@ def large_result(_job: Job, params: Number) -> Text:
 def large_checkpoint(job: Job, params: Number) -> Text:
     job.checkpoint("x" * int(params.value))
     return Text(text="saved")
+
+
+@task(name="sample.sign", timeout=60, max_interruptions=1000)
+def sign(job: Job, params: Signature) -> Text:
+    """Writes a line into a file as it starts, so that executions are counted outside of the ledger; then it sleeps."""
+    with params.path.open("a") as file:  # one short line is one write, which O_APPEND keeps whole
+        file.write(f"{job.id} {job.epoch}\n")
+    ends_at = time.monotonic() + params.seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        if job.cancelled:
+            raise Cancelled
+        time.sleep(min(left, 0.02))
+    return Text(text=f"attempt {job.attempt}")
+
+
+@task(name="sample.out_of_memory")
+def out_of_memory(_job: Job, _params: Nothing) -> Text:
+    """Asks for more memory than its process may have."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**32, before[1]))
+    try:
+        return Text(text=str(len(bytearray(2**33))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+class Size(BaseModel):
+    size: int
+    seconds: float = 0.0
+
+
+@task(name="sample.large_text", timeout=60)
+def large_text(job: Job, params: Size) -> Text:
+    """Sleeps, and returns which attempt it was and `size` characters."""
+    time.sleep(params.seconds)
+    return Text(text=f"attempt {job.attempt} " + "x" * params.size)

@@ -7,7 +7,14 @@ from importlib import import_module
 
 from docs.generator.markdown import code, table
 
-from longhaul.errors import JobStopped, LedgerUnavailable, LonghaulError, RequestError, TaskError
+from longhaul.errors import (
+    JobStopped,
+    LedgerUnavailable,
+    LonghaulError,
+    RequestError,
+    ResultStoreUnavailable,
+    TaskError,
+)
 
 MODULES = ("longhaul.client", "longhaul_api.problems", "longhaul_cli.app", "longhaul_cli.embedded")
 """Where further errors stand."""
@@ -42,10 +49,12 @@ own `except Exception` lets them pass.
 | `invalid_params` | The worker's model refuses the params: another version of the task was published when they were checked. |
 | `timeout` | The attempt ran past its hard limit, and was killed. |
 | `crash` | The process died; `evidence` has the signal or the exit code, and the peak memory. |
-| `out_of_memory` | The task raised MemoryError, or the kernel killed its process for memory. |
+| `out_of_memory` | The task raised MemoryError, or the kernel killed its process, or its whole container, for memory. |
 | `lease_lost` | The worker was not heard of for a whole lease. |
 | `drained` | The pod had to go, and the job did not hand over in time. |
-| `result_too_large` | The result is larger than `LONGHAUL_RESULT_LIMIT_BYTES`. |
+| `result_too_large` | The result is larger than `LONGHAUL_RESULT_LIMIT_BYTES`, or, with a result store, than \
+`LONGHAUL_STORED_RESULT_LIMIT_BYTES`. |
+| `result_store_unavailable` | The result store did not take the result in `LONGHAUL_RESULT_STORE_WAIT_SECONDS`. |
 
 ## What the client, the command line and a starting process say
 
@@ -58,7 +67,11 @@ def page() -> str:
         import_module(module)
     known: list[type[LonghaulError]] = [LonghaulError, *_below(LonghaulError)]
     raised = [cls for cls in known if issubclass(cls, TaskError) and cls is not TaskError]
-    answered = [cls for cls in known if issubclass(cls, RequestError | LedgerUnavailable) or cls is LonghaulError]
+    answered = [
+        cls
+        for cls in known
+        if issubclass(cls, (RequestError, LedgerUnavailable, ResultStoreUnavailable)) or cls is LonghaulError
+    ]
     others = [cls for cls in known if not issubclass(cls, TaskError) and cls not in answered]
     stops = [(code(cls.__name__), "", _message(cls)) for cls in JobStopped.__subclasses__()]
     answered.sort(key=lambda cls: (cls.status, cls.code))

@@ -66,7 +66,7 @@ _TEXTS = {
     "probe_port": "The port for them.",
     "spool_dir": "Keeps outcomes while the database is away. On a disk that outlives the process, so that a restart loses none.",
     "checkpoint_limit_bytes": "A larger checkpoint fails its job: keep large state in files.",
-    "result_limit_bytes": "A larger result fails its job: store it, and return where it is.",
+    "result_limit_bytes": "Without a result store, a larger result fails its job: store it, and return where it is.",
     "controller_probe_host": "Where `/livez`, `/readyz` and `/metrics` are answered.",
     "controller_probe_port": "The port for them.",
     "pod_namespace": "The namespace of the worker pods: the controller's own. Kubernetes writes it there.",
@@ -106,7 +106,7 @@ def _table(cls: type[BaseSettings]) -> str:
 
 def _default(schema: dict[str, Any], factory: str) -> str:
     match schema.get("default"):
-        case None | "":
+        case None | "" | dict():
             return code(factory) if factory else "none"
         case bool(value):
             return code(str(value).lower())

@@ -86,6 +86,16 @@ def test_a_new_password_starts_new_pods() -> None:
     assert checksum("postgresql://u:one@db/x") != checksum("postgresql://u:two@db/x")
 
 
+def test_all_three_services_know_the_result_store() -> None:
+    for name in COMPONENTS.values():
+        assert not {one for one in render().environment("Deployment", name) if "RESULT_STORE" in one}
+        release = render(file=PRODUCTION)
+        assert release.environment("Deployment", name)["LONGHAUL_RESULT_STORE_URL"].startswith("s3://")
+        assert source(release, name, "LONGHAUL_RESULT_STORE_OPTIONS") == ("longhaul-results", "options")
+        plain = render(file=URLS).environment("Deployment", name)
+        assert plain["LONGHAUL_RESULT_STORE_OPTIONS"] == '{"azure_storage_account_name":"example"}'
+
+
 def test_no_secret_is_written_where_everyone_can_read_it() -> None:
     release = render(file=URLS)
     assert "s3cret" not in "".join(str(one) for one in release.objects if one["kind"] != "Secret")

@@ -64,6 +64,25 @@ def test_only_the_controller_and_the_tests_reach_the_control_plane(default: Rele
     assert reach == {"longhaul-controller", "longhaul-test"}
 
 
+def test_the_result_store_is_reached_by_those_who_use_it() -> None:
+    block = {"ipBlock": {"cidr": "192.0.2.30/32"}}
+    store = {"url": "s3://bucket", "port": 9000}
+    release = render({"resultStore": store, "networkPolicy": {"resultStoreTo": [block]}})
+    for name in ("api", "worker", "controller"):
+        assert {"ports": [{"protocol": "TCP", "port": 9000}], "to": [block]} in policy(release, name)["egress"]
+
+
+def test_webhooks_reach_https_outside_and_nothing_private(default: Release) -> None:
+    assert not [rule for rule in policy(default, "controller")["egress"] if "ipBlock" in str(rule)]
+    (outside,) = [
+        rule
+        for rule in policy(render({"webhooks": {"existingSecret": "webhooks"}}), "controller")["egress"]
+        if "ipBlock" in str(rule)
+    ]
+    assert ports([outside]) == {443}
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(outside["to"][0]["ipBlock"]["except"])
+
+
 def test_the_migration_and_the_registration_reach_the_ledger_only(default: Release) -> None:
     for name in ("migrate", "register"):
         assert ports(policy(default, name)["egress"]) == {53, 5432}
@@ -103,7 +122,7 @@ def test_ports_and_places_of_ones_own_servers() -> None:
 
 def test_ports_where_the_urls_are_in_secrets() -> None:
     release = render(file=CHART / "ci" / "production-values.yaml")
-    assert ports(policy(release, "api")["egress"]) == {53, 5432, 10000, 4318}
+    assert ports(policy(release, "api")["egress"]) == {53, 5432, 10000, 4318, 443}
 
 
 def test_metrics_are_read_only_where_something_reads_them(default: Release) -> None:

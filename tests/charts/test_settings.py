@@ -18,6 +18,8 @@ SECRETS = {
     "LONGHAUL_DATABASE_URL": "postgresql://db/longhaul",
     "LONGHAUL_REDIS_URL": "redis://cache",
     "LONGHAUL_EVENTS_URL": "redis://events",
+    "LONGHAUL_RESULT_STORE_OPTIONS": '{"aws_region": "eu-west-1"}',
+    "LONGHAUL_WEBHOOK_SECRET": "a secret that is long enough for every purpose",
 }
 PODS = [
     pytest.param(file, name, component, id=f"{file.stem}-{name}")
@@ -47,6 +49,23 @@ def test_the_service_takes_what_it_is_given(
         monkeypatch.setenv(variable, value if isinstance(value, str) else SECRETS.get(variable, "a-name"))
     settings = load_settings(SERVICES[component])
     assert settings.database_url == SECRETS["LONGHAUL_DATABASE_URL"]
+
+
+def test_webhooks_are_taken_and_delivered_where_there_is_a_secret() -> None:
+    variables = {"LONGHAUL_WEBHOOKS", "LONGHAUL_WEBHOOK_SECRET", "LONGHAUL_WEBHOOK_ALLOW_PRIVATE"}
+    for name in ("api", "controller", "worker-default"):
+        assert not variables & environment(render(), name).keys()
+    release = render({"webhooks": {"existingSecret": "webhooks", "key": "root", "allowPrivate": True}})
+    assert environment(release, "api")["LONGHAUL_WEBHOOKS"] == "https"
+    assert environment(release, "controller")["LONGHAUL_WEBHOOK_ALLOW_PRIVATE"] == "true"
+    assert environment(release, "controller")["LONGHAUL_WEBHOOK_SECRET"]["secretKeyRef"] == {
+        "name": "webhooks",
+        "key": "root",
+    }
+    for name in ("api", "worker-default"):
+        assert "LONGHAUL_WEBHOOK_SECRET" not in environment(release, name)
+    more = render({"webhooks": {"existingSecret": "webhooks", "allowHttp": True}})
+    assert environment(more, "api")["LONGHAUL_WEBHOOKS"] == "http"
 
 
 def test_numbers_arrive_as_numbers() -> None:

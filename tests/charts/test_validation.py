@@ -29,6 +29,11 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "Redis of one's own and the development Redis exclude each other",
     ),
     "no database": ({"backing": {"enabled": False}, "redis": {"url": "redis://cache"}}, "No PostgreSQL is named"),
+    "two sets of options": (
+        {"resultStore": {"url": "s3://bucket", "options": {"aws_region": "x"}, "existingSecret": "store"}},
+        "resultStore.options and resultStore.existingSecret both hold",
+    ),
+    "a store without a name": ({"resultStore": {"existingSecret": "store"}}, "set resultStore.url"),
     "no Redis": ({"backing": {"enabled": False}, "database": {"existingSecret": "db"}}, "No Redis is named"),
     "database by URL and by Secret": (
         {"backing": {"enabled": False}, **OWN, "database": {"url": "postgresql://db/x", "existingSecret": "db"}},

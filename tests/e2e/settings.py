@@ -6,7 +6,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class E2ESettings(BaseSettings):
-    """`LONGHAUL_E2E_BUILD`, `_LOAD`, `_HELM_SET` and `_TAG`; the cluster is that of `KUBECONFIG`."""
+    """`LONGHAUL_E2E_BUILD`, `_LOAD`, `_HELM_SET`, `_TAG` and `_OLD_TAG`; the cluster is that of `KUBECONFIG`."""
 
     model_config = SettingsConfigDict(env_prefix="LONGHAUL_E2E_")
 
@@ -17,3 +17,5 @@ class E2ESettings(BaseSettings):
     helm_set: str = ""
     """Values for every install, as for `helm --set`, with commas between them."""
     tag: str = "e2e"
+    old_tag: str = ""
+    """Tag of an older version's images that are there: rollouts start from it; empty: from that of `tag`."""

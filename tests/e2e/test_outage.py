@@ -37,6 +37,7 @@ def releases(namespace: str, settings: E2ESettings) -> Iterator[dict[str, Releas
         yield made
 
 
+@pytest.mark.fault("F15", "F22")
 def test_five_minutes_without_redis_or_postgresql(releases: dict[str, Release], figure: Figure) -> None:
     long = {server: release.sleep(OUTAGE_SECONDS + 90)[0] for server, release in releases.items()}
     # Its outcome comes while the server is away; from then on its worker is idle.

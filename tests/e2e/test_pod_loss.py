@@ -7,6 +7,7 @@ import re
 import time
 from functools import partial
 
+import pytest
 from kr8s.objects import Pod
 from tests.e2e.cluster import ROOT, wait_until
 from tests.e2e.conftest import Figure
@@ -30,6 +31,7 @@ VALUES = {
 }
 
 
+@pytest.mark.fault("F8")
 def test_a_pod_deleted_mid_job_ends_it_within_its_grace(release: Release, figure: Figure) -> None:
     (job,) = release.sleep(20)
     release.wait_event(job, "checkpoint", count=3)
@@ -43,6 +45,7 @@ def test_a_pod_deleted_mid_job_ends_it_within_its_grace(release: Release, figure
     figure("a deleted pod goes after its last job's end", f"{time.monotonic() - ended:.1f} s")
 
 
+@pytest.mark.fault("F9", "F37")
 def test_too_short_a_grace_hands_the_job_over_with_its_checkpoint(release: Release, figure: Figure) -> None:
     (job,) = release.sleep(30, queue="hasty")
     release.wait_event(job, "checkpoint", count=5)
@@ -59,6 +62,7 @@ def test_too_short_a_grace_hands_the_job_over_with_its_checkpoint(release: Relea
     figure("too short a grace: from the hand-over to the next attempt", f"{pause_seconds(first, second):.1f} s")
 
 
+@pytest.mark.fault("F1", "F37")
 def test_a_killed_pod_costs_its_job_a_lease(release: Release, figure: Figure) -> None:
     """Killed with its node, as far as the job can tell: nobody writes its end."""
     (job,) = release.sleep(40)
@@ -75,6 +79,7 @@ def test_a_killed_pod_costs_its_job_a_lease(release: Release, figure: Figure) ->
     figure(f"a killed pod: its job runs elsewhere (lease {LEASE_SECONDS} s)", f"{seconds:.1f} s")
 
 
+@pytest.mark.fault("F37")
 def test_all_workers_evicted_with_jobs_running(release: Release, figure: Figure) -> None:
     """As `kubectl drain` does it: asked again until the budget lets each go."""
     jobs = release.sleep(25, count=3)
@@ -115,6 +120,7 @@ def test_the_leading_controller_is_killed(release: Release, figure: Figure) -> N
     figure("leader killed: a job of 1 s meanwhile took", f"{job_seconds:.1f} s")
 
 
+@pytest.mark.fault("F41")
 def test_api_pods_killed_under_open_streams(release: Release, figure: Figure) -> None:
     streams = 50
     (job,) = release.sleep(45, steps=300)

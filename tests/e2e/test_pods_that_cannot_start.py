@@ -35,6 +35,7 @@ BAD_IMAGES: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 
 
+@pytest.mark.fault("F38")
 @pytest.mark.parametrize("what", BAD_IMAGES)
 def test_a_bad_image_is_rolled_out(release: Release, figure: Figure, what: str) -> None:
     """Those that run are not interrupted, those that come are taken by the old pods, and there is a way back."""

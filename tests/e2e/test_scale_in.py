@@ -1,4 +1,5 @@
-"""Which pods a scale-in takes: 20 pods, 15 of them busy, ten times in a row; and the same without deletion costs."""
+"""Which pods a scale-in takes: 20 pods, 15 of them busy, ten times in a row; the same without deletion costs; and what
+becomes of busy pods that must go."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import pytest
 from tests.e2e.cluster import wait_until
 from tests.e2e.conftest import Figure
 from tests.e2e.release import Release
@@ -17,9 +19,14 @@ PODS, IDLE = 20, 5
 ROUNDS, ROUNDS_WITHOUT_COSTS = 10, 4
 
 
-def values(*, costs: bool) -> dict[str, Any]:
-    # A busy pod that is taken hands its job over soon: that is the interruption which is counted.
-    pool = {"drainSeconds": 4, "handoverSeconds": 3, "autoscaling": {"maxReplicas": PODS}}
+FEW = 2
+JOB_SECONDS = 60
+HASTY = {"drainSeconds": 4, "handoverSeconds": 3, "autoscaling": {"maxReplicas": PODS}}
+"""A busy pod that is taken hands its job over soon: that is the interruption which is counted."""
+PATIENT = {"autoscaling": {"minReplicas": PODS, "maxReplicas": PODS}}
+
+
+def values(*, costs: bool, pool: dict[str, Any] = HASTY) -> dict[str, Any]:
     return {
         "controller": {"deletionCost": {"enabled": costs}},
         # Its change makes new pods, that no cost of the old ones is left.
@@ -38,6 +45,7 @@ class Taken:
     busy: int = 0
 
 
+@pytest.mark.fault("F36")
 def test_a_scale_in_takes_idle_pods(release: Release, figure: Figure) -> None:
     taken = scale_in_again_and_again(release, ROUNDS)
     interrupted = count_interrupted(release)
@@ -57,6 +65,28 @@ def test_without_deletion_costs_it_takes_busy_ones(release: Release, figure: Fig
     figure("the same without deletion costs: busy pods taken", f"{taken.busy} of {ROUNDS_WITHOUT_COSTS * IDLE}")
     figure("running jobs interrupted by that", f"{interrupted} of {ROUNDS_WITHOUT_COSTS * (PODS - IDLE)}")
     assert taken.busy > 0
+
+
+@pytest.mark.fault("F36")
+def test_a_scale_in_below_what_is_busy_waits_for_the_jobs(release: Release, figure: Figure) -> None:
+    """20 to 2 with 15 busy, as someone may order it: costs can't help 13 of them, their grace does."""
+    release.cancel_all()
+    release.upgrade(values(costs=True, pool=PATIENT), timeout="6m")
+    release.wait_workers(PODS, seconds=300)
+    jobs = release.sleep(JOB_SECONDS, count=PODS - IDLE)
+    release.wait_running(PODS - IDLE)
+    few = f'{{"spec": {{"minReplicaCount": {FEW}, "maxReplicaCount": {FEW}}}}}'
+    release.kubectl("patch", "scaledobject", f"{release.name}-worker-default", "--type=merge", f"--patch={few}")
+    wait_until(lambda: len(release.pods("worker")) == FEW, seconds=120, what=f"all but {FEW} pods must go")
+    still_running = len(release.running())
+    release.wait_done(jobs)
+    attempts = release.attempts(jobs)
+    assert [[one.ending for one in of_job] for of_job in attempts] == [[Ending.SUCCEEDED]] * len(jobs)
+    assert still_running > FEW
+    figure(
+        f"a scale-in from {PODS} to {FEW} with {len(jobs)} busy: jobs on pods that must go", f"{still_running - FEW}"
+    )
+    figure("running jobs interrupted by that", f"0 of {len(jobs)}")
 
 
 def scale_in_again_and_again(release: Release, rounds: int) -> Taken:

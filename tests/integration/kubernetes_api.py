@@ -21,6 +21,8 @@ clusters: [{{name: here, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
 users: [{{name: me, user: {{token: a-token}}}}]
 """
 
+PODS = "/api/v1/namespaces/longhaul/pods"
+
 
 class KubernetesApi:
     """Pods by name, with their annotations; each request counts."""
@@ -31,6 +33,8 @@ class KubernetesApi:
         """A status to answer every request with."""
         self.gone: set[str] = set()
         """Pods that went after they were listed."""
+        self.statuses: dict[str, dict[str, Any]] = {}
+        """Of pods that are asked for by name."""
         self.lists: list[dict[str, list[str]]] = []
         """The queries of all lists."""
         self.patches: list[tuple[str, dict[str, Any]]] = []
@@ -44,12 +48,20 @@ class KubernetesApi:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                assert parts.path == "/api/v1/namespaces/longhaul/pods"
+                assert parts.path.startswith(PODS)
                 assert self.headers["Authorization"] == "Bearer a-token"
                 api._goes_on.wait()
+                if name := parts.path.removeprefix(PODS).lstrip("/"):
+                    return self._answer_pod(name)
                 api.lists.append(parse_qs(parts.query))
                 metadata = [{"name": name, "annotations": notes} for name, notes in api.pods.items()]
-                self._answer({"items": [{"metadata": one} for one in metadata] or None})  # null, as the real one
+                return self._answer({"items": [{"metadata": one} for one in metadata] or None})  # null, as the real one
+
+            def _answer_pod(self, name: str) -> None:
+                if name not in api.pods or name in api.gone:
+                    return self._answer({"message": f'pods "{name}" not found'}, 404)
+                container = {"name": "worker", "resources": {"limits": {"memory": "512Mi"}}}
+                return self._answer({"spec": {"containers": [container]}, "status": api.statuses.get(name, {})})
 
             def do_PATCH(self) -> None:
                 name = urlsplit(self.path).path.rpartition("/")[2]

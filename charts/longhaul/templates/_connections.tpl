@@ -96,6 +96,20 @@ enableTLS: {{ $facts.tls | quote }}
       name: {{ $events.existingSecret | default (printf "%s-connections" (include "longhaul.fullname" .root)) }}
       key: {{ ternary $events.key "events-url" (ne $events.existingSecret "") }}
 {{- end }}
+{{- with .root.Values.resultStore }}
+{{- if .url }}
+- name: LONGHAUL_RESULT_STORE_URL
+  value: {{ .url | quote }}
+{{- if .existingSecret }}
+- name: LONGHAUL_RESULT_STORE_OPTIONS
+  valueFrom:
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}
+{{- else if .options }}
+- name: LONGHAUL_RESULT_STORE_OPTIONS
+  value: {{ toJson .options | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Settings that all components share: the ConfigMap's data. */}}

@@ -47,6 +47,18 @@
   {{- end }}
 {{- end -}}
 
+{{- define "longhaul.egress.results" -}}
+{{- if .root.Values.resultStore.url -}}
+- ports:
+    - protocol: TCP
+      port: {{ int .root.Values.resultStore.port }}
+  {{- with .root.Values.networkPolicy.resultStoreTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "longhaul.egress.traces" -}}
 {{- with .root.Values.telemetry.otlpEndpoint -}}
 - ports:

@@ -31,6 +31,12 @@ is the schema's. `helm lint` prints the sentences, too, and goes on.
 {{- if and .Values.events.url .Values.events.existingSecret }}
 - "events.url and events.existingSecret name two servers: leave one of them empty."
 {{- end }}
+{{- if and .Values.resultStore.options .Values.resultStore.existingSecret }}
+- "resultStore.options and resultStore.existingSecret both hold the store's options: put all of them into the Secret, and leave resultStore.options empty."
+{{- end }}
+{{- if and .Values.resultStore.existingSecret (not .Values.resultStore.url) }}
+- "resultStore.existingSecret says how to reach a store that is not named: set resultStore.url."
+{{- end }}
 {{- if and .Values.backing.enabled (not (and .Values.backing.postgres.enabled .Values.backing.redis.enabled)) }}
 - "The development servers come together: leave backing.postgres.enabled and backing.redis.enabled true, or set backing.enabled to false and name servers of your own."
 {{- end }}

@@ -198,6 +198,7 @@ async def test_a_database_that_crashes_under_load_accepts_nothing_that_it_forget
     assert len(there) == len(accepted)
 
 
+@pytest.mark.fault("F25")
 async def test_a_commit_whose_answer_was_lost_is_found_by_its_key(
     settings: ApiSettings, postgres: EmbeddedPostgres
 ) -> None:
@@ -233,6 +234,7 @@ async def test_a_commit_whose_answer_was_lost_is_found_by_its_key(
             assert again.headers["idempotency-replayed"] == "true"
 
 
+@pytest.mark.fault("F25")
 async def test_an_answer_that_never_reached_its_client_is_repeated(api: Api, settings: ApiSettings) -> None:
     """F25, the client's side: the job is accepted, and the connection is cut before the 202 is through."""
     with Proxy(api.port) as proxy:

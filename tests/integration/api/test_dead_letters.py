@@ -12,8 +12,10 @@ from tests.integration.api.harness import Api, Keeper
 from tests.waiting import eventually
 
 from longhaul import doorbell
-from longhaul.contract import BulkAnswer, JobPage, JobView
-from longhaul.states import Ending
+from longhaul.contract import BulkAnswer, DeadLetterView, JobPage, JobView
+from longhaul.ledger import leases
+from longhaul.ledger.leases import AttemptEnd, Note, Record
+from longhaul.states import Ending, State, Transition
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +49,33 @@ async def test_dead_letters_are_listed_with_filters_and_pages(api: Api, keeper: 
     assert ([job["id"] for job in last["jobs"]], last["next"]) == ([dead[2]], None)
     assert {job["state"] for job in first["jobs"]} == {"dead"}
     assert first["jobs"][0]["error"] == {"code": "task_failed", "message": "It broke."}
+
+
+async def test_a_dead_letter_says_why_it_is_dead(api: Api, keeper: Keeper) -> None:
+    """Every attempt's evidence, the last checkpoint, and the last of many log lines."""
+    alive = await api.submit()
+    refused = await api.client.get(f"/v1/dead-letters/{alive['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_dead_lettered")
+    claim = await keeper.claim()
+    lease = leases.Lease(job_id=claim.job_id, epoch=claim.epoch)
+    await leases.record(
+        keeper.connection,
+        [Record(lease=lease, notes=[Note(type="checkpoint", data={})], checkpoint='{"row":7}')],
+    )
+    for number in range(25):
+        await keeper.log(claim, f"line {number}")
+    dead = Transition(state=State.DEAD, event="dead", interruptions_used=1)
+    error = {"code": "out_of_memory", "message": "The process that ran this job died: it was killed for memory."}
+    evidence = {"oom_killed": True, "signal": "SIGKILL", "peak_memory_bytes": 536870912}
+    end = AttemptEnd(lease=lease, ending=Ending.CRASHED, transition=dead, error=error, evidence=evidence)
+    assert await leases.end(keeper.connection, [end]) != [None]
+
+    letter = DeadLetterView.model_validate_json((await api.client.get(f"/v1/dead-letters/{alive['id']}")).content)
+    assert (letter.job.state, letter.job.error and letter.job.error.code) == ("dead", "out_of_memory")
+    assert [attempt.evidence for attempt in letter.attempts] == [evidence]
+    assert letter.checkpoint is not None
+    assert (letter.checkpoint.state, letter.checkpoint.size_bytes) == ({"row": 7}, 9)
+    assert [line.data["message"] for line in letter.logs] == [f"line {number}" for number in range(5, 25)]
 
 
 async def test_a_dead_letter_is_replayed_once(api: Api, keeper: Keeper) -> None:

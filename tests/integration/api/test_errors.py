@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import httpx2
@@ -75,7 +76,20 @@ async def locked(settings: ApiSettings) -> AsyncIterator[Api]:
         yield api
 
 
-async def test_every_documented_code_can_be_met(api: Api, away: Api, locked: Api, keeper: Keeper) -> None:
+@pytest.fixture
+async def storing(settings: ApiSettings, tmp_path: Path) -> AsyncIterator[Api]:
+    """An API with an empty result store."""
+    async with serving(settings.model_copy(update={"result_store_url": f"file://{tmp_path}"})) as api:
+        yield api
+
+
+async def test_every_documented_code_can_be_met(api: Api, away: Api, locked: Api, storing: Api, keeper: Keeper) -> None:
+    stored = (await api.submit())["id"]
+    await keeper.end(await keeper.claim())
+    await keeper.connection.execute(
+        "UPDATE jobs SET result = NULL, result_key = 'results/none.json', result_size = 9, result_sha256 = '' WHERE id = %s",
+        (stored,),
+    )
     done = (await api.submit())["id"]
     await keeper.end(await keeper.claim())
     queued = (await api.submit())["id"]
@@ -94,10 +108,13 @@ async def test_every_documented_code_can_be_met(api: Api, away: Api, locked: Api
         await api.client.get(f"/v1/jobs/{queued}/result"),
         await api.client.post(f"/v1/jobs/{done}/cancel"),
         await api.client.post(f"/v1/jobs/{done}/replay"),
+        await api.client.get(f"/v1/jobs/{done}/webhook"),
         await api.client.post(f"/v1/dead-letters/{done}/discard"),
         await locked.client.get("/v1/jobs", headers={"Authorization": "Bearer no"}),
         await locked.client.post("/v1/jobs", json=REPORT),
         await away.client.get("/v1/jobs"),
+        await storing.client.get(f"/v1/jobs/{stored}/result"),
+        await api.client.get(f"/v1/jobs/{stored}/result"),  # it knows no store
         await _broken_inside(api),
     ]
     met = [check_problem(answer) for answer in asked]

@@ -149,6 +149,9 @@ def test_dead_letters_are_listed_replayed_and_discarded(run: Run, here: Stack) -
             client.wait(job.id, 30)
     first, second = (str(job.id) for job in jobs)
     assert {first, second} <= {job["id"] for job in answer(run("dead-letters", "--json"))}
+    shown = run("dead-letters", "show", first).stdout
+    assert "never works" in shown
+    assert answer(run("dead-letters", "show", first, "--json"))["attempts"][0]["ending"] == "transient"
     assert "1 discarded" in run("dead-letters", "discard", first).stdout
     new_id = answer(run("dead-letters", "replay", second, "--json"))["done"][0]
     assert answer(run("show", new_id, "--json"))["job"]["origin_id"] == second

@@ -10,7 +10,7 @@ from psycopg import AsyncClientCursor
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import jobs, leases, queues, retention
+from longhaul.ledger import jobs, leases, queues, retention, webhooks
 from longhaul.ledger.connection import Connection
 from longhaul.states import Ending
 
@@ -112,6 +112,22 @@ async def test_a_jobs_whole_life_scans_no_table(full: Connection, plans: str) ->
     assert after["seq_scan"] == before["seq_scan"]
     assert after["jobs_due"] >= before["jobs_due"] + 16
     assert after["jobs_idempotency"] > before["jobs_idempotency"]
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_webhooks_that_are_due_are_found_among_many_that_were_delivered(full: Connection, plans: str) -> None:
+    await full.execute(
+        "INSERT INTO webhook_deliveries (job_id, host, state, finished_at)"
+        " SELECT id, 'example.com', 'delivered', now() FROM jobs WHERE finished_at IS NOT NULL"
+    )
+    await full.execute("VACUUM (ANALYZE) webhook_deliveries")
+    for id in await given.queued(full, 20, webhook_url="https://example.com"):
+        await jobs.cancel(full, id)
+    await full.execute(f"SET plan_cache_mode = {plans}".encode())
+    query = {"limit": 16, "hold_seconds": 30, "busy_hosts": []}
+    assert not [one for one in await plan(full, webhooks._CLAIM, query) if one["Node Type"] == "Seq Scan"]
+    assert len(await webhooks.claim(full, limit=16, hold_seconds=30)) == 16
+    assert len(await webhooks.claim(full, limit=16, hold_seconds=30)) == 4
 
 
 async def test_a_finished_job_leaves_the_claims_index(full: Connection) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +15,7 @@ from tests.integration.ledger.given import Claimer
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
 from longhaul.ids import new_job_id
-from longhaul.ledger import catalogue, events, jobs, keys, leases, queues, retention, schema, workers
+from longhaul.ledger import catalogue, events, jobs, keys, leases, queues, retention, schema, webhooks, workers
 from longhaul.ledger.connection import Connection, connect
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, State
@@ -40,6 +42,10 @@ WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'ale
 UNION ALL
 SELECT 'index', tablename::text, indexname::text, indexdef FROM pg_indexes
 WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function', '', proname::text, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 ORDER BY 1, 2, 3
 """
 
@@ -59,6 +65,7 @@ def test_up_down_and_up_again_is_the_same_schema(empty_database_url: str) -> Non
         "tasks",
         "queues",
         "api_keys",
+        "webhook_deliveries",
     }
     assert schema.migrate(empty_database_url) == schema.HEAD  # nothing to do
     assert schema.migrate(empty_database_url, "base") == "base"
@@ -97,6 +104,41 @@ async def test_a_database_behind_is_refused_with_what_to_do(empty_database_url: 
     schema.migrate(empty_database_url, "base")
     async with await connect(empty_database_url, application_name="test") as connection:
         assert await schema.read_revision(connection) is None
+
+
+def test_a_schema_that_contracted_serves_code_from_its_revision_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "HEAD", "0006")
+    for revision in ("0006", "0009", "0009_serves_0006", "0009_serves_0003"):
+        schema.check(revision)
+    with pytest.raises(SchemaMismatch, match="is at 0009_serves_0007, and this version knows those up to 0006: update"):
+        schema.check("0009_serves_0007")
+    monkeypatch.setattr(schema, "HEAD", "0009_serves_0007")
+    for revision in ("0009_serves_0007", "0010_serves_0007", "0012_serves_0009"):
+        schema.check(revision)
+    for revision in ("0008", "0010_serves_0010"):
+        with pytest.raises(SchemaMismatch):
+            schema.check(revision)
+
+
+def test_a_migration_that_contracts_is_one_for_alembic_too(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(schema.MIGRATIONS, tmp_path, dirs_exist_ok=True)
+    before, after = schema.HEAD, "9000_serves_9000"
+    (tmp_path / "versions" / f"{after}_next.py").write_text(
+        f"revision, down_revision, branch_labels, depends_on = {after!r}, {before!r}, None, None\n"
+        "def upgrade(): pass\ndef downgrade(): pass\n"
+    )
+    schema.migrate(empty_database_url)
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
+    monkeypatch.setattr(schema, "HEAD", schema.revisions()[-1])
+    assert schema.migrate(empty_database_url) == schema.HEAD == after
+    assert schema.migrate(empty_database_url, before) == before
+
+
+def test_no_revision_forgets_which_code_the_ones_before_cut_off() -> None:
+    served = [schema.oldest_served(revision) for revision in schema.revisions()]
+    assert served == sorted(served)
 
 
 @pytest.fixture
@@ -192,9 +234,10 @@ async def live_through_everything(connection: Connection) -> None:
     assert (await events.read_attempts(connection, first.id))[0]["ending"] == "succeeded"
     assert await events.read_last_ids(connection, [first.id]) == {first.id: 5}
     await live_through_the_keys(connection)
+    await live_through_the_webhooks(connection)
     await workers.leave(connection, claimer.id)
     await workers.forget(connection, silent_seconds=3600)
-    assert await retention.purge(connection, older_than_seconds=0) == 7
+    assert await retention.purge(connection, older_than_seconds=0) == 8
     assert await leftovers(connection) == []
 
 
@@ -206,6 +249,21 @@ async def live_through_the_keys(connection: Connection) -> None:
     assert await keys.list_keys(connection)
 
 
+async def live_through_the_webhooks(connection: Connection) -> None:
+    (id,) = await given.queued(connection, webhook_url="https://example.com/hook")
+    await jobs.cancel(connection, id)
+    assert (await webhooks.count_waiting(connection)).first == 1
+    (delivery,) = await webhooks.claim(connection, limit=5, hold_seconds=60)
+    assert (delivery.job_id, delivery.host, delivery.state) == (id, "example.com", "cancelled")
+    await webhooks.settle(connection, [webhooks.Outcome(job_id=id, tries=1, state="delivered", last_status=200)])
+    assert await webhooks.redeliver(connection, id)
+    view = await webhooks.read(connection, id)
+    assert view is not None
+    assert (view["state"], view["tries"], view["last_status"]) == ("waiting", 0, 200)
+
+
 async def leftovers(connection: Connection) -> list[UUID]:
-    cursor = await connection.execute("SELECT id FROM jobs UNION SELECT job_id FROM job_events")
+    cursor = await connection.execute(
+        "SELECT id FROM jobs UNION SELECT job_id FROM job_events UNION SELECT job_id FROM webhook_deliveries"
+    )
     return [one["id"] for one in await cursor.fetchall()]

@@ -126,6 +126,7 @@ async def test_a_soft_limit_that_is_not_caught_ends_the_attempt(here: Platform) 
     assert [attempt["ending"] for attempt in await here.attempts(job_id)] == ["timed_out"]
 
 
+@pytest.mark.fault("F34")
 async def test_the_hard_limit_kills_what_holds_the_interpreter_lock(here: Platform) -> None:
     """F34: the child can't run one line of Python, and the keeper still renews and then kills it."""
     params = {"seconds": 60, "hold_gil_seconds": 60}

@@ -35,6 +35,8 @@ def test_the_defaults_are_the_numbers_of_the_design(set_variables: pytest.Monkey
         ("RETENTION_INTERVAL_SECONDS", "0"),
         ("WORKER_SILENCE_SECONDS", "0"),
         ("CONTROLLER_PROBE_PORT", "70000"),
+        ("WEBHOOK_SECRET", "short"),
+        ("WEBHOOK_SECRET", "one that is long enough for every purpose,short"),
     ],
 )
 def test_a_setting_without_sense_is_named(set_variables: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -55,6 +57,15 @@ async def test_each_duty_has_its_interval(set_variables: pytest.MonkeyPatch) -> 
     duties = create_duties(settings, Leader(settings), **clients)
     intervals = {duty.name: duty.interval_seconds for duty in duties}
     assert intervals == {"reap": 2, "rering": 2, "demand": 2, "retain": 120}
+
+
+def test_webhooks_are_delivered_where_there_is_a_secret(set_variables: pytest.MonkeyPatch) -> None:
+    assert load_settings(ControllerSettings).webhook_secrets == []
+    new, old = "the new secret that is long enough", "the old secret that is long enough"
+    set_variables.setenv("LONGHAUL_WEBHOOK_SECRET", f"{new}, {old}")
+    settings = load_settings(ControllerSettings)
+    assert settings.webhook_secrets == [new, old]
+    assert new not in repr(settings)
 
 
 @pytest.mark.anyio

@@ -146,6 +146,18 @@ async def test_an_attempt_ends_once(start: Start) -> None:
     assert [end.ending for end in ends] == [Ending.SUCCEEDED]
 
 
+async def test_while_its_result_is_stored_only_the_platform_ends_it(start: Start) -> None:
+    attempt, child, ends = start(timeout_seconds=0.01)
+    attempt.settle()
+    attempt.died({"signal": "SIGKILL"})
+    await asyncio.sleep(0.05)  # past its time limit
+    assert not ends
+    attempt.kill(Ending.HANDED_OVER)
+    attempt.finish(Ending.SUCCEEDED, result="{}")
+    assert [end.ending for end in ends] == [Ending.HANDED_OVER]
+    assert not child.is_killed.is_set()
+
+
 async def test_a_cancelled_job_is_told_once_and_then_killed(start: Start) -> None:
     attempt, child, ends = start()
     attempt.ask_to_cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from longhaul.errors import ConfigurationError
 from longhaul.ids import new_job_id
 from longhaul.ledger.leases import AttemptEnd, Lease
+from longhaul.results import StoredResult
 from longhaul.states import Ending, State, Transition
 from longhaul_worker.spool import Spool
 
@@ -25,7 +27,8 @@ def an_end(epoch: int = 3) -> AttemptEnd:
 
 
 def test_what_was_saved_is_loaded_as_it_was(tmp_path: Path) -> None:
-    ends = [an_end(), an_end()]
+    stored = StoredResult(key="results/default/1.json", size_bytes=3, sha256="ab")
+    ends = [an_end(), replace(an_end(), stored=stored)]
     spool = Spool(tmp_path / "spool")
     for end in ends:
         spool.save(end)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from longhaul.ledger import jobs as ledger_jobs
+from longhaul.results import ResultStore, StoredResult
 from longhaul.states import TERMINAL
 
 RETRY_SECONDS_AT_MOST = 30
@@ -23,6 +25,24 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
 def accepted(row: Mapping[str, Any]) -> Response:
     """202 for a job that was just submitted: where it is, and when to look."""
     return answer(ledger_jobs.view(row), 202, {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"})
+
+
+async def stored_result(store: ResultStore, job_id: UUID, stored: StoredResult) -> Response:
+    """What `answer` says of a result in a row, for one in the store: sent as it is read, never held as a whole.
+
+    Raises ResultGone and ResultStoreUnavailable. Where that shows only on the way, the answer breaks off before its end.
+    """
+    chunks = await store.read(stored)
+    before, after = b'{"id":"%s","result":' % str(job_id).encode(), b"}"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield before
+        async for chunk in chunks:
+            yield chunk
+        yield after
+
+    length = len(before) + stored.size_bytes + len(after)
+    return StreamingResponse(body(), 200, {"Content-Length": str(length)}, "application/json")
 
 
 def etag(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from longhaul_api import openapi, problems
 from longhaul_api.context import Context
 from longhaul_api.gateway import Gateway
-from longhaul_api.routes import console, dead_letters, jobs, probes, queues, streams, submit, tasks, workers
+from longhaul_api.routes import console, dead_letters, jobs, probes, queues, streams, submit, tasks, webhooks, workers
 from longhaul_api.settings import ApiSettings
 
 
@@ -46,7 +46,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     # Routes are tried in this order: those that are asked most come first.
-    for routes in (submit, jobs, streams, tasks, queues, workers, dead_letters, probes, console):
+    for routes in (submit, jobs, webhooks, streams, tasks, queues, workers, dead_letters, probes, console):
         routes.install(app)
     return app
 

@@ -61,6 +61,7 @@ class Context:
             away_poll_seconds=settings.away_poll_seconds,
             reconnect_seconds=settings.reconnect_seconds,
         )
+        self.results = settings.create_result_store(timeout_seconds=deadline)
         self.health = Health(self.ledger, self._doorbells)
         self._authenticator: Authenticator = (
             NoAuth(loopback_only=not settings.auth_none_anywhere)

@@ -22,6 +22,7 @@ from longhaul.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
+    ResultStoreUnavailable,
     Unauthenticated,
     UnknownJob,
     UnknownQueue,
@@ -87,7 +88,8 @@ def request_id_of(request: Request) -> str | None:
 
 async def _longhaul_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LonghaulError)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, LedgerUnavailable):
+    is_expected = isinstance(error, LedgerUnavailable | ResultStoreUnavailable)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_expected:
         return unexpected(error, request_id_of(request))
     return problem_response(error, request_id_of(request))
 

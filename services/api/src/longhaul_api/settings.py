@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from longhaul.settings import Settings
 
+Webhooks = Literal["off", "https", "http"]
+
 
 class ApiSettings(Settings):
     """What the API needs. All times in seconds."""
@@ -31,6 +33,8 @@ class ApiSettings(Settings):
     """Connections for all but submits and status reads, which have their own."""
     catalogue_seconds: float = Field(default=2.0, ge=0)
     """How old the catalogue may be that a submit is checked against."""
+    webhooks: Webhooks = "off"
+    """Which URLs a submit may name as its webhook: none, https ones, or http ones too. The controller delivers them."""
 
     heartbeat_seconds: float = Field(default=15.0, gt=0)
     """Between two comments on an idle stream, as the HTML standard recommends; and between two safety looks at the ledger."""

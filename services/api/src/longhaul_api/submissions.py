@@ -103,9 +103,12 @@ def new_job(
         idempotency_key=idempotency_key,
         request_digest=ledger_jobs.digest(meaning(request)) if idempotency_key else None,
         trace_context=telemetry.current_trace_context(),
+        webhook_url=request.webhook,
     )
 
 
 def meaning(request: SubmitRequest) -> dict[str, object]:
     """What a request asks for, its defaults filled in: two requests mean the same when this is equal."""
-    return {name: getattr(request, name) for name in SubmitRequest.model_fields}
+    fields = {name: getattr(request, name) for name in SubmitRequest.model_fields}
+    # A field that keys of the release before did not know: without it, the same request still means the same.
+    return {name: value for name, value in fields.items() if name != "webhook" or value is not None}

@@ -20,6 +20,7 @@ from longhaul_cli.ledger import migrate, purge
 from longhaul_cli.queues import queues
 from longhaul_cli.submit import submit
 from longhaul_cli.up import up
+from longhaul_cli.webhooks import webhooks
 
 
 class _Commands(TyperGroup):
@@ -71,6 +72,7 @@ app.add_typer(queues, name="queues")
 app.command()(workers)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
+app.add_typer(webhooks, name="webhooks")
 app.command()(migrate)
 app.command()(purge)
 app.command()(doctor)

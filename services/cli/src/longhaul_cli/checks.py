@@ -147,7 +147,8 @@ async def _schema(ledger: Connection) -> Finding:
     try:
         schema.check(revision)
     except SchemaMismatch as error:
-        return _problem("schema", error.message, "Run `longhaul migrate`.")
+        is_behind = (revision or "") < schema.HEAD
+        return _problem("schema", error.message, "Run `longhaul migrate`." if is_behind else "Install a newer version.")
     return _ok("schema", f"at {revision}, as this version needs")
 
 

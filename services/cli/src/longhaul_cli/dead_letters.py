@@ -1,4 +1,4 @@
-"""`longhaul dead-letters`: jobs whose retries are used up; replay or discard them."""
+"""`longhaul dead-letters`: jobs whose retries or interruptions are used up; see why, replay or discard them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from longhaul.contract import BulkAnswer
-from longhaul_cli.jobs import print_jobs
+from longhaul_cli.jobs import print_job, print_jobs
 from longhaul_cli.output import JsonFlag, print_json, stdout
 from longhaul_cli.session import open_client
 
@@ -37,6 +37,21 @@ def list_dead_letters(
     with open_client(context) as client:
         found = list(islice(client.dead_letters(task=task, queue=queue, page_size=min(limit, 100)), limit))
     print_json(found) if as_json else print_jobs(found)
+
+
+@dead_letters.command()
+def show(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="The job's id.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show why a job is dead: its attempts with their evidence, its last checkpoint and its last log lines."""
+    with open_client(context) as client:
+        letter = client.dead_letter(id)
+    if as_json:
+        print_json(letter)
+    else:
+        print_job(letter.job, letter.attempts, letter.logs, checkpoint=letter.checkpoint)
 
 
 @dead_letters.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.json import JSON
 from rich.text import Text
 
 from longhaul.client import Client
-from longhaul.contract import EventView, JobView
+from longhaul.contract import AttemptView, CheckpointView, EventView, JobView, WebhookView
 from longhaul.states import State
 from longhaul_cli.follow import describe
 from longhaul_cli.output import JsonFlag, clean, print_json, state_text, stdout, table
@@ -80,12 +81,30 @@ def show(
     with open_client(context) as client:
         job = client.get(id)
         attempts = client.attempts(id)
+        webhook = client.webhook(id) if job.webhook else None
         result = client.result(id) if job.state is State.SUCCEEDED else None
         lines = list(_all_logs(client, id)) if logs else []
     if as_json:
-        print_json({"job": job, "attempts": attempts, "result": result} | ({"logs": lines} if logs else {}))
+        more = ({"webhook": webhook} if webhook else {}) | ({"logs": lines} if logs else {})
+        print_json({"job": job, "attempts": attempts, "result": result} | more)
         return
+    print_job(job, attempts, lines, webhook=webhook)
+    if job.state is State.SUCCEEDED:
+        stdout().print(Text("result", "dim"))
+        stdout().print(JSON.from_data(result))
+
+
+def print_job(
+    job: JobView,
+    attempts: Sequence[AttemptView],
+    lines: Sequence[EventView],
+    *,
+    checkpoint: CheckpointView | None = None,
+    webhook: WebhookView | None = None,
+) -> None:
+    """A job's facts, its attempts with their evidence, and log lines."""
     console, now = stdout(), utc_now()
+    size = f", {checkpoint.size_bytes} bytes" if checkpoint else ""
     facts = {
         "id": job.id,
         "task": job.task,
@@ -94,7 +113,7 @@ def show(
         "progress": f"{job.progress.fraction:.0%}  {job.progress.message}",
         "submitted": ago(job.created_at, now),
         "started": ago(job.started_at, now),
-        "checkpoint": ago(job.checkpointed_at, now),
+        "checkpoint": f"{ago(job.checkpointed_at, now)}{size}",
         "finished": ago(job.finished_at, now),
         "not before": ago(job.run_after, now) if job.run_after > now else "",
         "retries": f"{job.retries} of {job.retries_max}" if job.retries else "",
@@ -102,6 +121,7 @@ def show(
         "replay of": job.origin_id or "",
         "resolution": job.resolution or "",
         "error": job.error.message if job.error else "",
+        "webhook": _describe_webhook(webhook, now) if webhook else "",
     }
     for name, value in facts.items():
         if value != "":
@@ -123,9 +143,14 @@ def show(
         console.print(table(("attempt", "ending", "took", "worker", "error", "evidence"), rows))
     for line in lines:
         console.print(Text(f"{line.at.astimezone():%H:%M:%S} ", "dim"), describe(line), sep="")
-    if job.state is State.SUCCEEDED:
-        console.print(Text("result", "dim"))
-        console.print(JSON.from_data(result))
+
+
+def _describe_webhook(webhook: WebhookView, now: datetime) -> str:
+    tries = "1 try" if webhook.tries == 1 else f"{webhook.tries} tries"
+    facts = [f"{webhook.state} after {tries}" if webhook.tries else webhook.state]
+    facts += [webhook.last_error] if webhook.last_error else []
+    facts += [f"next try {ago(webhook.next_try_at, now)}"] if webhook.next_try_at else []
+    return f"{webhook.url}  {'; '.join(facts)}"
 
 
 def _all_logs(client: Client, id: str) -> Iterator[EventView]:

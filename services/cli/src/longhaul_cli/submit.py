@@ -35,6 +35,7 @@ def submit(
     run_after: Annotated[str | None, typer.Option(help="Not before: 2026-01-31T08:00, or 15m from now.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Limit of one attempt, such as 90m.")] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object that is kept with the job.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="A URL that is told, signed, when the job has ended.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Submit a job; prints its id, or with --follow its progress and its result.
@@ -51,6 +52,7 @@ def submit(
             run_after=parse_moment(run_after, utc_now()) if run_after else None,
             timeout=parse_duration(timeout) if timeout else None,
             metadata=_object(metadata, "--metadata") if metadata else None,
+            webhook=webhook,
             idempotency_key=idempotency_key,
         )
         if follow:

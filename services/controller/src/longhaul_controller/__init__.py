@@ -10,6 +10,10 @@ without it, only slower to notice what was lost.
 | `rering` | doorbells that were lost, or stand for nothing |
 | `demand` | what KEDA reads |
 | `deletion_cost` | what the deletion of each worker's pod would cost |
+| `losses` | how lost workers ended, for the evidence of their jobs |
 | `pods` | the Kubernetes API: the workers' pods |
+| `webhooks` | who is told that a job has ended |
+| `addresses` | where a webhook may go |
 | `retention` | old jobs and workers |
+| `collector` | what is no job's result, in the result store |
 """

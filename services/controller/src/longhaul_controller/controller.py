@@ -12,11 +12,12 @@ import structlog
 import uvloop
 
 from longhaul import doorbell, telemetry
-from longhaul.errors import LedgerUnavailable
+from longhaul.errors import LedgerUnavailable, ResultStoreUnavailable
 from longhaul.ledger.connection import Connection, Pool, acquire, create_pool
 from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
 from longhaul_controller import metrics
+from longhaul_controller.collector import collect
 from longhaul_controller.demand import Demand
 from longhaul_controller.leader import Leader
 from longhaul_controller.reaper import reap
@@ -48,14 +49,27 @@ def start() -> None:
 def create_duties(
     settings: ControllerSettings, leader: Leader, *, doorbells: redis.Redis, channel: redis.Redis
 ) -> list[Duty]:
-    """All that the leader does. Schedules and webhooks get their place here."""
-    rering, demand = Rering(), Demand()
+    """All that the leader does. Schedules get their place here."""
+    rering, demand, losses = Rering(), Demand(), None
+    if settings.deletion_cost:
+        # Here, since the Kubernetes client takes a second and 50 MiB to import.
+        from longhaul_controller.deletion_cost import DeletionCosts
+        from longhaul_controller.losses import Losses
+        from longhaul_controller.pods import Pods
+
+        pods = Pods(namespace=settings.pod_namespace, selector=settings.worker_selector)
+        costs, losses = DeletionCosts(settings, pods), Losses(pods)
     duties = [
         Duty(
             name="reap",
             interval_seconds=settings.tick_seconds,
             run=lambda connection: reap(
-                connection, leader, doorbells=doorbells, channel=channel, lease_seconds=settings.lease_seconds
+                connection,
+                leader,
+                doorbells=doorbells,
+                channel=channel,
+                lease_seconds=settings.lease_seconds,
+                losses=losses,
             ),
         ),
         Duty(
@@ -78,12 +92,20 @@ def create_duties(
             ),
         ),
     ]
-    if settings.deletion_cost:
-        # Here, since the Kubernetes client takes a second and 50 MiB to import.
-        from longhaul_controller.deletion_cost import DeletionCosts
-        from longhaul_controller.pods import Pods
+    if settings.webhook_secrets:
+        from longhaul_controller.webhooks import Webhooks
 
-        costs = DeletionCosts(settings, Pods(namespace=settings.pod_namespace, selector=settings.worker_selector))
+        told = Webhooks(settings)
+        duties.append(Duty(name="webhooks", interval_seconds=settings.tick_seconds, run=told.run, close=told.close))
+    if store := settings.create_result_store():
+        duties.append(
+            Duty(
+                name="collect_results",
+                interval_seconds=settings.result_collect_interval_seconds,
+                run=lambda connection: collect(connection, store, older_than_seconds=settings.result_orphan_seconds),
+            )
+        )
+    if settings.deletion_cost:
         duties.append(
             Duty(
                 name="deletion_cost",
@@ -137,7 +159,7 @@ async def _repeat(duty: Duty, leader: Leader, pool: Pool) -> None:
                     async with acquire(pool) as connection:
                         await duty.run(connection)
                 away = False
-            except (LedgerUnavailable, redis.RedisError, OSError) as error:
+            except (LedgerUnavailable, ResultStoreUnavailable, redis.RedisError, OSError) as error:
                 metrics.DUTY_FAILURES.labels(duty.name).inc()
                 if not away:
                     _log.warning("duty_failed", duty=duty.name, error=repr(error))

@@ -14,6 +14,9 @@ OLDEST_WAIT_SECONDS = Gauge(
 )
 JOBS_RUNNING = Gauge("longhaul_jobs_running", "Running jobs that count as demand.", ["pool"])
 JOBS_PURGED = Counter("longhaul_jobs_purged_total", "Jobs deleted by retention.")
+RESULTS_COLLECTED = Counter(
+    "longhaul_results_collected_total", "Objects deleted from the result store since no job refers to them."
+)
 DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a duty took.", ["duty"])
 DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Duties that failed.", ["duty"])
 WORKER_PODS = Gauge("longhaul_worker_pods", "Pods of workers, by what they run.", ["runs"])
@@ -21,6 +24,12 @@ POD_PATCHES = Counter("longhaul_pod_patches_total", "Pods whose deletion cost wa
 KUBERNETES_FAILURES = Counter(
     "longhaul_kubernetes_failures_total", "Calls of the Kubernetes API that failed, by its answer.", ["reason"]
 )
+WEBHOOK_TRIES = Counter(
+    "longhaul_webhook_tries_total", "Tries to deliver a webhook, by what became of it.", ["outcome"]
+)
+WEBHOOKS_WAITING = Gauge(
+    "longhaul_webhooks_waiting", "Webhooks that have a try before them: the first, or another.", ["try"]
+)
 
-OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING, WORKER_PODS)
+OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING, WORKER_PODS, WEBHOOKS_WAITING)
 """What only the leader knows. A standby that went on telling its old numbers would be added to the leader's."""

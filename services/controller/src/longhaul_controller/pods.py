@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -14,12 +15,14 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 _PODS = "/api/v1/namespaces/{namespace}/pods"
+_POD = f"{_PODS}/{{name}}"
 UNREACHABLE = "unreachable"
 _ANSWER_SECONDS = 5.0
 # Names and annotations only: a pod's spec and status are ten times as much.
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _NOT_FOUND = 404
+_RESOLUTION = timedelta(seconds=1)  # of the times in a pod's status
 
 
 class KubernetesError(Exception):
@@ -37,6 +40,22 @@ class Pod:
 
     name: str
     annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodEnd:
+    """How a pod, or the last of its containers that ended, did so."""
+
+    reason: str
+    """`OOMKilled`, `Error`, `Evicted` and so on, as Kubernetes says; `Deleted` for one that is not there any more."""
+    message: str = ""
+    exit_code: int | None = None
+    """Of the container; None where the pod was taken as a whole."""
+    memory_limit: str | None = None
+
+    @property
+    def is_oom_killed(self) -> bool:
+        return self.reason == "OOMKilled"
 
 
 class Pods:
@@ -57,12 +76,25 @@ class Pods:
             if "deletionTimestamp" not in one["metadata"]
         ]
 
+    async def read_end(self, name: str, *, since: datetime) -> PodEnd | None:
+        """How a pod, or its container, ended after `since`; None where it did not, as far as the API server knows.
+
+        Raises KubernetesError.
+        """
+        try:
+            pod = await self._call("GET", _POD, name=name, headers={"Accept": "application/json"})
+        except KubernetesError as error:
+            if error.reason == str(_NOT_FOUND):
+                return PodEnd(reason="Deleted")
+            raise
+        return _parse_end(pod, since)
+
     async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None:
         """Write annotations, remove those that are None. A pod that is gone needs none. Raises KubernetesError."""
         try:
             await self._call(
                 "PATCH",
-                f"{_PODS}/{{name}}",
+                _POD,
                 name=name,
                 headers={"Accept": _METADATA, "Content-Type": "application/merge-patch+json"},
                 body={"metadata": {"annotations": dict(annotations)}},
@@ -117,3 +149,21 @@ class Pods:
             configuration.disable_strict_ssl_verification = True
             self._client = ApiClient(configuration)
         return self._client
+
+
+def _parse_end(pod: Any, since: datetime) -> PodEnd | None:
+    """What ended before `since` was another worker's: a container that restarts keeps its pod's name."""
+    containers = {one["name"]: one for one in pod["spec"]["containers"]}
+    for status in pod["status"].get("containerStatuses", []):
+        end = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated")
+        if end and datetime.fromisoformat(end["finishedAt"]) + _RESOLUTION >= since:
+            limits = containers[status["name"]].get("resources", {}).get("limits", {})
+            return PodEnd(
+                reason=end.get("reason") or "Error",
+                message=end.get("message") or "",
+                exit_code=end["exitCode"],
+                memory_limit=limits.get("memory"),
+            )
+    if reason := pod["status"].get("reason"):  # the kubelet, or the control plane, took it as a whole
+        return PodEnd(reason=reason, message=pod["status"].get("message") or "")
+    return None

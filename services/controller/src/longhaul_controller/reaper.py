@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import redis.asyncio as redis
 import structlog
 
@@ -11,13 +13,22 @@ from longhaul.ledger.connection import Connection, read_clock
 from longhaul_controller import metrics
 from longhaul_controller.leader import Leader
 
+if TYPE_CHECKING:  # it imports the Kubernetes client, which is not for every controller
+    from longhaul_controller.losses import Losses
+
 _log = structlog.get_logger(__name__)
 
 
 async def reap(
-    connection: Connection, leader: Leader, *, doorbells: redis.Redis, channel: redis.Redis, lease_seconds: float
+    connection: Connection,
+    leader: Leader,
+    *,
+    doorbells: redis.Redis,
+    channel: redis.Redis,
+    lease_seconds: float,
+    losses: Losses | None = None,
 ) -> None:
-    """End what expired, and ring for it at once.
+    """End what expired, with what `losses` can tell of its owners, and ring for it at once.
 
     Silent until this process has itself seen the ledger up for one full lease: after an outage every lease is old, and
     the owners need that long to renew.
@@ -26,7 +37,10 @@ async def reap(
     as_of = await read_clock(connection)
     if leader.ledger_up_seconds() < lease_seconds:
         return
-    written = await leases.reap(connection, as_of=as_of)
+    known = {}
+    if losses is not None and (owners := await leases.read_lost_owners(connection, as_of=as_of)):
+        known = await losses.tell(owners)
+    written = await leases.reap(connection, as_of=as_of, losses=known)
     if not written:
         return
     metrics.LEASES_REAPED.inc(len(written))

@@ -25,6 +25,9 @@ class Rering:
     async def run(self, connection: Connection, client: redis.Redis) -> None:
         """Look once. Raises redis.RedisError."""
         waiting = await queues.read_due(connection)
+        for queue, one in waiting.items():  # before Redis is asked: an alert goes by them while it is away
+            metrics.JOBS_DUE.labels(queue).set(one.jobs)
+            metrics.OLDEST_WAIT_SECONDS.labels(queue).set(one.oldest_wait_seconds)
         due = {queue: min(one.jobs, RING_AT_MOST) for queue, one in waiting.items()}
         rung = await doorbell.count(client, due)
         missing = {queue: jobs - rung[queue] for queue, jobs in due.items() if jobs > rung[queue]}
@@ -36,7 +39,5 @@ class Rering:
             await doorbell.trim(client, {queue: due[queue] for queue in lasting})
         self._had_surplus = surplus - lasting
         for queue, jobs in due.items():
-            metrics.JOBS_DUE.labels(queue).set(waiting[queue].jobs)
-            metrics.OLDEST_WAIT_SECONDS.labels(queue).set(waiting[queue].oldest_wait_seconds)
             metrics.DOORBELLS_RERUNG.labels(queue).inc(missing.get(queue, 0))
             metrics.DOORBELLS_TRIMMED.labels(queue).inc(rung[queue] - jobs if queue in lasting else 0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from longhaul.states import Ending, State
 from longhaul.task import NAME_PATTERN
@@ -15,6 +17,25 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
 """Visible ASCII."""
+
+
+_WEBHOOK_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:[/?][!\"$-~]*)?")
+
+
+def _webhook_url(url: str) -> str:
+    found = _WEBHOOK_URL.fullmatch(url)
+    if not found or not 1 <= int(found[1] or 443) <= 65535:
+        raise PydanticCustomError(
+            "url", "must look like https://example.com/path, in ASCII, without user, password and fragment"
+        )
+    return url
+
+
+WebhookUrl = Annotated[
+    str,
+    Field(max_length=2000, json_schema_extra={"format": "uri", "pattern": f"^{_WEBHOOK_URL.pattern}$"}),
+    AfterValidator(_webhook_url),
+]
 
 
 class _Strict(BaseModel):
@@ -41,6 +62,9 @@ class SubmitRequest(_Strict):
         description="Hard limit of one attempt in seconds, instead of the task's.",
     )
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Kept with the job, never looked into.")
+    webhook: WebhookUrl | None = Field(
+        default=None, description="Is told, signed, when the job has ended, where this installation delivers webhooks."
+    )
 
 
 class BatchItem(SubmitRequest):
@@ -113,6 +137,23 @@ class JobView(BaseModel):
     )
     finished_at: datetime | None
     last_event_id: int = Field(description="The id of its newest event.")
+    webhook: str | None = Field(
+        default=None, description="What is told when it has ended; how far that is: GET /v1/jobs/{id}/webhook."
+    )
+
+
+class WebhookView(BaseModel):
+    """How far the telling of a job's end is."""
+
+    url: str
+    state: Literal["pending", "waiting", "delivered", "failed"] = Field(
+        description="`pending`: the job has not ended. `waiting`: for the first or the next try. `failed`: given up."
+    )
+    tries: int
+    last_status: int | None = Field(description="What the receiver answered last.")
+    last_error: str | None = Field(description="Why the last try failed.")
+    next_try_at: datetime | None
+    finished_at: datetime | None = Field(description="When it was delivered, or given up.")
 
 
 class JobPage(BaseModel):
@@ -164,6 +205,25 @@ class AttemptView(BaseModel):
     ending: Ending | None
     error: ErrorView | None
     evidence: dict[str, Any] | None
+
+
+class CheckpointView(BaseModel):
+    """What an attempt saved, for the next to resume."""
+
+    saved_at: datetime
+    size_bytes: int
+    state: JsonValue
+
+
+class DeadLetterView(BaseModel):
+    """A dead job, with all that is known of why it is."""
+
+    job: JobView
+    attempts: list[AttemptView] = Field(
+        description="With the evidence of each: exit code, signal, peak memory and so on."
+    )
+    checkpoint: CheckpointView | None = Field(description="The last one.")
+    logs: list[EventView] = Field(description="The last lines that it logged, at most 20, oldest first.")
 
 
 class TaskView(BaseModel):

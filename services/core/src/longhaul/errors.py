@@ -141,11 +141,25 @@ class UnknownQueue(NotFound):
     code = "unknown_queue"
 
 
+class UnknownWebhook(NotFound):
+    """This job has no webhook to tell: it was submitted without one, or it has not ended yet."""
+
+    code = "unknown_webhook"
+
+
 class NoResult(RequestError):
     """The job has no result: it has not succeeded, at least not yet. See its `state` and `error`."""
 
     code = "no_result"
     status = 409
+
+
+class ResultGone(RequestError):
+    """The job's stored result is no longer as it was written: it was deleted from the result store, or changed there.
+    Submit the job again to compute it anew."""
+
+    code = "result_gone"
+    status = 410
 
 
 class JobFinished(RequestError):
@@ -181,6 +195,13 @@ class LedgerUnavailable(LonghaulError):
     makes one job of it, however often it is sent."""
 
     code = "ledger_unavailable"
+    status = 503
+
+
+class ResultStoreUnavailable(LonghaulError):
+    """The result store does not answer, and this result is in it: ask again after `Retry-After` seconds."""
+
+    code = "result_store_unavailable"
     status = 503
 
 

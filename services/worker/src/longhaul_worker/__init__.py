@@ -7,6 +7,7 @@
 | `recorder` | keeper | the one connection to the ledger, and everything that is written through it |
 | `slots` | keeper | the socket that pool children speak to, and what each of them runs |
 | `attempt` | keeper | one running attempt: its deadlines, its notes, how it ends |
+| `shelf` | keeper | large results, on their way into the result store |
 | `evidence` | keeper | what is known of a process that died |
 | `spool` | keeper | outcomes on disk while the database is away |
 | `announcer` | keeper | publishes what was committed |

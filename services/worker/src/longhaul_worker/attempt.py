@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from longhaul.ledger.leases import AttemptEnd, Claim, Lease, Note, Record
+from longhaul.results import StoredResult
 from longhaul.states import Ending, State, decide
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class Attempt:
         self.peak_memory_bytes: int | None = None
         self.is_over = False
         """Its outcome is known; it may still wait for its commit."""
+        self._is_settled = False
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self._cancel_grace_seconds = cancel_grace_seconds
@@ -157,9 +159,17 @@ class Attempt:
         if self.claim.interruptible and not self.is_over:
             self._tell("drain")
 
+    def settle(self) -> None:
+        """The task has returned, and its result waits to be stored: no deadline and no death of its process ends it now."""
+        self._is_settled = True
+        for timer in self._timers:
+            timer.cancel()
+
     def kill(self, ending: Ending, error: dict[str, Any] | None = None) -> None:
-        """End the process; the attempt ends as `ending` once it is dead."""
-        if self.child is not None and not self.is_over:
+        """End the process; the attempt ends as `ending` once it is dead. At once where the task has returned."""
+        if self._is_settled:
+            self.finish(ending, error=error)
+        elif self.child is not None and not self.is_over:
             self._killed_as = self._killed_as or (ending, error)
             self.child.kill()
 
@@ -168,6 +178,7 @@ class Attempt:
         ending: Ending,
         *,
         result: str | None = None,
+        stored: StoredResult | None = None,
         error: dict[str, Any] | None = None,
         delay_seconds: float | None = None,
         evidence: dict[str, Any] | None = None,
@@ -184,6 +195,7 @@ class Attempt:
             ending=ending,
             transition=transition,
             result=result,
+            stored=stored,
             error=error,
             evidence=evidence or {},
             checkpoint=self._checkpoint,
@@ -192,7 +204,7 @@ class Attempt:
 
     def died(self, evidence: dict[str, Any]) -> None:
         """The process is dead: by this keeper's hand, or by its own."""
-        if self.is_over:
+        if self.is_over or self._is_settled:
             return
         if self._killed_as is not None:
             ending, error = self._killed_as

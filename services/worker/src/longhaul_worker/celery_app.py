@@ -64,6 +64,7 @@ def settings(redis_url: str) -> dict[str, Any]:
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
+        "worker_proc_alive_timeout": 60.0,  # 4 s: on a busy node Celery killed children that were still starting
     }
 
 

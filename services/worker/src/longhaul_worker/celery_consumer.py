@@ -6,6 +6,7 @@ dead, and the pod would be restarted for an outage that no restart mends. When t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
+from redis.exceptions import ResponseError
 
 from longhaul_worker import celery_transport
 
@@ -51,6 +53,12 @@ class Consumer(CeleryConsumer):
         self.broker_connection_retry_attempt += 1
         if celery_transport.socket_path().exists():
             raise _KeeperRings
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, ResponseError):  # it answers, and would be asked again at once, for ever
+            time.sleep(1)
+            _wait()
 
     # Messages that are no doorbells. Celery's own methods answer them, and their logs quote the whole message.
 

@@ -15,6 +15,7 @@ import orjson
 import structlog
 from kombu import transport
 from kombu.transport import redis, virtual
+from redis.exceptions import ResponseError
 
 from longhaul import doorbell
 from longhaul_worker import protocol
@@ -51,6 +52,10 @@ class RedisTransport(redis.Transport):
     """Redis, less the messages that nobody can read."""
 
     Channel = RedisChannel
+
+    # A Redis that answers with an error (its disk is full, it became a replica) is as good as away. To Celery that would
+    # be unrecoverable: it would wait for its jobs, hear nothing meanwhile, and end.
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
 
 class KeeperChannel(virtual.Channel):

@@ -57,7 +57,10 @@ class KeeperLine:
     def finish(self, ending: str, *, result: str | None, error: dict[str, Any] | None, delay: float | None) -> None:
         """Say how the attempt ended. `result` is JSON text."""
         self._epoch = None
-        self._send(protocol.encode("finish", ending=ending, result=result, error=error, delay_seconds=delay))
+        payload = result.encode() if result is not None else b""
+        size = len(payload) if result is not None else None
+        frame = protocol.encode("finish", ending=ending, result_bytes=size, error=error, delay_seconds=delay)
+        self._send(frame + payload)
 
     # What the running job says: `longhaul.job.Line`.
 

@@ -61,9 +61,11 @@ class Probes:
         return {} if self._slots.pulse_at is not None else {"celery": "has not started yet"}
 
     async def ready(self) -> dict[str, str]:
-        """Wrong until this pod is registered, and once it must go."""
+        """Wrong until this pod is registered, once it must go, and where the ledger's schema is not for this version."""
         if self._recorder.is_draining:
             return {"worker": "draining"}
+        if self._recorder.refusal is not None:
+            return {"ledger": self._recorder.refusal}
         if not self._recorder.is_registered:
             return {"worker": "not registered in the ledger yet"}
         return await self.started()
@@ -86,6 +88,7 @@ class Probes:
     async def _depth(self) -> int | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                await self._client.ping()  # refused where its disk is full; the count alone is answered then
                 depth = sum((await doorbell.count(self._client, self._settings.queues)).values())
         except (redis.RedisError, OSError):
             return None

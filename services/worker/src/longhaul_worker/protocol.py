@@ -6,7 +6,7 @@
 | `claim {queue}` | `claimed {claim}` or `nothing` |
 | `progress {fraction, message, data}`, `log {level, message, fields}` | none |
 | `checkpoint {state}` | `saved` or `refused {message}`, once the state is safe |
-| `finish {ending, result, error, delay_seconds}` | none: the keeper has it |
+| `finish {ending, result_bytes, error, delay_seconds}`, then the bytes of the result | none: the keeper has it |
 
 | from the keeper, at any time | meaning |
 |---|---|
@@ -27,6 +27,7 @@ Frames from the keeper carry the epoch they are about, so that one that is late 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import orjson
@@ -48,3 +49,12 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(frame, dict) or "op" not in frame:
         raise ValueError("a frame is a JSON object with an op")
     return frame
+
+
+async def read_bytes(reader: asyncio.StreamReader, size: int, *, limit: int) -> bytes | None:
+    """What follows a frame; None where it is more than `limit`: then it is read and dropped. Raises EOFError."""
+    if size <= limit:
+        return await reader.readexactly(size)
+    while size > 0:
+        size -= len(await reader.readexactly(min(size, 65_536)))
+    return None

@@ -46,6 +46,8 @@ class Recorder:
         self.is_up = False
         """The ledger answered the last time."""
         self.is_registered = False
+        self.refusal: str | None = None
+        """Why the ledger is no use to this version, as a sentence."""
         self.is_draining = False
         self.occupancy_changed = asyncio.Event()
         """An attempt started or ended, or this pod must go. For one who waits, and clears it."""
@@ -104,8 +106,17 @@ class Recorder:
             self._claiming -= 1
             self._changed.set()
 
+    def give_back(self, claim: Claim) -> None:
+        """Hand over a job that was claimed for a process that is gone."""
+        transition = decide(Ending.HANDED_OVER, claim.budget, jitter=0.0)
+        lease = Lease(job_id=claim.job_id, epoch=claim.epoch)
+        self.end(AttemptEnd(lease=lease, ending=Ending.HANDED_OVER, transition=transition))
+
     def watch(self, attempt: Attempt) -> None:
         """Renew this attempt's lease and write what it says, until its end is committed."""
+        older = self._attempts.get(attempt.claim.job_id)
+        if older is not None:
+            self._lose(older)  # frozen between two statements: reaped meanwhile, and claimed anew here
         self._attempts[attempt.claim.job_id] = attempt
         self.occupancy_changed.set()
 
@@ -134,9 +145,10 @@ class Recorder:
                         await self._wait()
                         async with asyncio.timeout(ROUND_TIMEOUT_SECONDS):
                             await self._write(connection)
-            except (LedgerUnavailable, SchemaMismatch, TimeoutError, *AWAY) as error:
-                if self.is_up or not self.is_registered:
-                    _log.warning("ledger_away", error=first_line(error))
+            except (LedgerUnavailable, SchemaMismatch, TimeoutError, *AWAY, *schema.CHANGED) as error:
+                was_refused, self.refusal = self.refusal, error.message if isinstance(error, SchemaMismatch) else None
+                if self.is_up or not self.is_registered or self.refusal != was_refused:
+                    _log.warning("schema_mismatch" if self.refusal else "ledger_away", error=first_line(error))
                 self._set_up(False)
                 await asyncio.sleep(self._settings.reconnect_seconds)
 
@@ -182,6 +194,7 @@ class Recorder:
 
     async def _renew(self, connection: Connection) -> None:
         self._renew_at = self._loop.time() + self._settings.renew_seconds
+        schema.check(await schema.read_revision(connection))  # a migration may have come that cuts this version off
         if not await workers.beat(connection, self._worker.id, draining=self.is_draining):
             await workers.register(connection, self._worker)
         watched = list(self._attempts.values())
@@ -219,7 +232,7 @@ class Recorder:
         ends = list(self._ends.values())
         for end, written in zip(ends, await leases.end(connection, ends), strict=True):
             del self._ends[end.lease]
-            self._attempts.pop(end.lease.job_id, None)
+            self._forget(end.lease)
             self._spool.delete(end.lease)
             if written is None:
                 # Reaped meanwhile, or committed by a round whose answer was lost.
@@ -246,7 +259,7 @@ class Recorder:
                     if not answer.done():
                         answer.set_result(claim)
                     elif claim is not None:
-                        self._give_back(claim)  # its child died while it asked
+                        self.give_back(claim)  # nobody waits for it any more
                 self._announce(
                     Written(
                         job_id=claim.job_id,
@@ -265,22 +278,24 @@ class Recorder:
                     if not answer.done():
                         answer.set_result(None)
 
-    def _give_back(self, claim: Claim) -> None:
-        transition = decide(Ending.HANDED_OVER, claim.budget, jitter=0.0)
-        lease = Lease(job_id=claim.job_id, epoch=claim.epoch)
-        self.end(AttemptEnd(lease=lease, ending=Ending.HANDED_OVER, transition=transition))
-
     def _lose(self, attempt: Attempt) -> None:
         metrics.LEASES_LOST.inc()
         attempt.lose()
-        self._attempts.pop(attempt.claim.job_id, None)
+        self._forget(attempt.lease)
         self.occupancy_changed.set()
         self._ends.pop(attempt.lease, None)
         self._spool.delete(attempt.lease)
         self._changed.set()
 
+    def _forget(self, lease: Lease) -> None:
+        """Watch an attempt no more; a newer one of the same job stays."""
+        attempt = self._attempts.get(lease.job_id)
+        if attempt is not None and attempt.lease == lease:
+            del self._attempts[lease.job_id]
+
     def _set_up(self, up: bool) -> None:
         if up and not self.is_up:
+            self.refusal = None
             _log.info("ledger_up")
         self.is_up = up
         metrics.LEDGER_UP.set(up)

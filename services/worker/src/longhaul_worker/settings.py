@@ -41,6 +41,14 @@ class WorkerSettings(Settings):
     """Progress and logs of a job are written at most so often; the first is written at once."""
     checkpoint_limit_bytes: int = Field(default=1024 * 1024, gt=0)
     result_limit_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    """Without a result store a larger result fails its job."""
+    result_inline_bytes: int = Field(default=256 * 1024, ge=0)
+    """Where there is a result store, larger results go there; all others stay in the ledger."""
+    stored_result_limit_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Where there is a result store, a larger result fails its job. Each slot may hold one in the keeper's memory."""
+    result_store_wait_seconds: float = Field(default=600.0, ge=0)
+    """A result waits so long for a result store that is away; then its attempt ends, and is tried again as after any
+    passing error."""
     max_jobs_per_child: int = Field(default=100, ge=1)
     """A pool child is replaced after so many jobs."""
     max_memory_per_child_kib: int | None = Field(default=None, gt=0)

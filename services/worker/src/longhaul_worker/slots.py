@@ -24,10 +24,13 @@ from longhaul_worker import evidence, metrics, protocol
 from longhaul_worker.attempt import Attempt
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.settings import WorkerSettings
+from longhaul_worker.shelf import Shelf
 
 _log = structlog.get_logger(__name__)
 
 SAMPLE_EVERY_SECONDS = 1.0
+_AWAY_PAUSE_SECONDS = 1.0
+"""What a doorbell costs a slot whose keeper can't reach the ledger: others, which can, hear the next ones."""
 EXIT_REPORT_SECONDS = 1.0
 """How long the report of a dead child's exit code may take: Celery's main process knows it, and may be dead too."""
 
@@ -42,6 +45,7 @@ class PoolChild:
         self._writer = writer
         # A pidfd keeps meaning this process, also once its number is used again.
         self._pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        self._is_dead = False
 
     def tell(self, op: str, claim: Claim) -> None:
         """Push a frame about an attempt; a process that is already gone hears nothing."""
@@ -49,7 +53,9 @@ class PoolChild:
             self._writer.write(protocol.encode(op, job_id=claim.job_id, epoch=claim.epoch))
 
     def kill(self) -> None:
-        """End it now. Its death is then noticed like any other."""
+        """End it now. Its death is then noticed like any other. Nothing where it is dead already."""
+        if self._is_dead:
+            return  # its pidfd is closed, and the number may be that of another child's
         with suppress(ProcessLookupError):
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -66,6 +72,7 @@ class PoolChild:
         try:
             await dead.wait()
         finally:
+            self._is_dead = True
             loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
 
@@ -85,6 +92,7 @@ class Slots:
         """A job was claimed. For one who waits, and clears it."""
         self._settings = settings
         self._recorder = recorder
+        self._shelf = Shelf(settings)
         self._children: dict[int, PoolChild] = {}
         self._turns = asyncio.Semaphore(self.jobs_left) if self.jobs_left is not None else None
         self._exits: dict[int, asyncio.Future[int]] = {}
@@ -128,13 +136,15 @@ class Slots:
         try:
             async for line in reader:
                 frame = protocol.decode(line)
+                if (size := frame.get("result_bytes")) is not None:
+                    frame["result"] = await protocol.read_bytes(reader, size, limit=self._shelf.limit_bytes)
                 if frame["op"] == "hello":
                     child = self._welcome(frame["pid"], writer, closed)
                 elif child is None:
                     self._hear_main(frame, writer)
                 else:
                     await self._hear_child(child, frame, writer)
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, EOFError, ValueError) as error:
             _log.warning("line_broken", pid=child.pid if child else None, error=str(error))
             if child is not None:
                 child.kill()
@@ -180,7 +190,7 @@ class Slots:
             case "checkpoint" if child.attempt:
                 await self._checkpoint(child.attempt, frame["state"], writer)
             case "finish" if child.attempt:
-                self._finish(child.attempt, frame)
+                await self._finish(child.attempt, frame)
 
     async def _claim(self, child: PoolChild, queue: str, writer: asyncio.StreamWriter) -> None:
         if queue not in self._settings.queues:
@@ -189,6 +199,11 @@ class Slots:
             return
         self.heard_at = time.monotonic()
         claim = await self._take_turn(queue, child.slot)
+        if claim is None and not self._recorder.is_up:
+            await asyncio.sleep(_AWAY_PAUSE_SECONDS)
+        if claim is not None and self._children.get(child.pid) is not child:
+            self._recorder.give_back(claim)  # it died while it asked
+            return
         metrics.DOORBELLS.labels(queue, str(claim is not None).lower()).inc()
         if claim is None:
             writer.write(protocol.encode("nothing"))
@@ -252,15 +267,15 @@ class Slots:
         await saved
         writer.write(protocol.encode("saved"))
 
-    def _finish(self, attempt: Attempt, frame: dict[str, Any]) -> None:
-        result, limit = frame["result"], self._settings.result_limit_bytes
-        if result is not None and len(result) > limit:
-            message = f"The result has {len(result)} bytes and the limit is {limit}: store it and return where it is."
-            attempt.finish(Ending.PERMANENT, error={"code": "result_too_large", "message": message})
+    async def _finish(self, attempt: Attempt, frame: dict[str, Any]) -> None:
+        size, limit = frame["result_bytes"], self._shelf.limit_bytes
+        if size is None:
+            attempt.finish(Ending(frame["ending"]), error=frame["error"], delay_seconds=frame["delay_seconds"])
+        elif (result := frame["result"]) is not None:
+            await self._shelf.finish(attempt, result)
         else:
-            attempt.finish(
-                Ending(frame["ending"]), result=result, error=frame["error"], delay_seconds=frame["delay_seconds"]
-            )
+            message = f"The result has {size} bytes and the limit is {limit}: store it and return where it is."
+            attempt.finish(Ending.PERMANENT, error={"code": "result_too_large", "message": message})
 
     def _ended(self, child: PoolChild, attempt: Attempt, end: AttemptEnd) -> None:
         if child.attempt is attempt:

@@ -11,6 +11,7 @@ import structlog
 
 from longhaul.errors import ConfigurationError
 from longhaul.ledger.leases import AttemptEnd, Lease
+from longhaul.results import StoredResult
 from longhaul.states import Ending, State, Transition
 
 _log = structlog.get_logger(__name__)
@@ -60,8 +61,11 @@ def _parse(value: dict[str, object]) -> AttemptEnd:
     lease, transition = value.pop("lease"), value.pop("transition")
     assert isinstance(lease, dict)
     assert isinstance(transition, dict)
+    stored = value.pop("stored", None)
+    assert isinstance(stored, dict | None)
     fields: dict[str, object] = {
         **value,
+        "stored": stored and StoredResult(**stored),
         "lease": Lease(job_id=UUID(lease["job_id"]), epoch=lease["epoch"]),
         "transition": Transition(**{**transition, "state": State(transition["state"])}),
         "ending": Ending(str(value["ending"])),

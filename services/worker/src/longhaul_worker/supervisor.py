@@ -20,7 +20,14 @@ from longhaul_worker.settings import WorkerSettings
 
 _log = structlog.get_logger(__name__)
 
-CREDENTIALS = ("LONGHAUL_DATABASE_URL", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE")
+CREDENTIALS = (
+    "LONGHAUL_DATABASE_URL",
+    "LONGHAUL_RESULT_STORE_URL",
+    "LONGHAUL_RESULT_STORE_OPTIONS",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSERVICEFILE",
+)
 """Variables that user code must not see."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 

@@ -230,7 +230,7 @@ async function happened(id, event) {
 
 function describe(event) {
   const { data, type } = event;
-  const reason = (data.error && data.error.message) || data.ending || "";
+  const reason = [(data.error && data.error.message) || data.ending || "", evidence(data.evidence)].filter(Boolean).join(" ");
   if (type === "log") {
     const fields = Object.entries(data.fields || {}).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
     return [[data.message, ...fields].join("  "), data.level];
@@ -248,6 +248,12 @@ function describe(event) {
     cancelled: "Cancelled",
   };
   return [said[type] || type, `happened ${type === "failed" || type === "dead" ? "error" : type === "retrying" || type === "interrupted" ? "warning" : ""}`];
+}
+
+// What is known of an attempt's end: exit code, signal, peak memory and so on.
+function evidence(known) {
+  const facts = Object.entries(known || {}).filter(([, value]) => value !== false && value !== "");
+  return facts.length ? `(${facts.map(([name, value]) => `${name}=${value}`).join(", ")})` : "";
 }
 
 const announce = (text) => (at("announcer").textContent = text);

@@ -12,11 +12,13 @@ import structlog
 from fastapi import FastAPI, Query, Request, Response
 
 from longhaul import telemetry
-from longhaul.contract import BulkAnswer, BulkRequest, JobPage, JobView
+from longhaul.contract import BulkAnswer, BulkRequest, DeadLetterView, JobPage, JobView
 from longhaul.errors import InvalidRequest, NotDeadLettered, NotReplayable, UnknownJob
 from longhaul.ids import new_job_id
+from longhaul.ledger import events as ledger_events
 from longhaul.ledger import jobs as ledger_jobs
 from longhaul.ledger.connection import Connection
+from longhaul.states import State
 from longhaul_api import openapi
 from longhaul_api.answers import accepted, answer
 from longhaul_api.auth import Principal
@@ -26,6 +28,7 @@ from longhaul_api.routes.jobs import PAGE, Filter, job_page, log_replays
 from longhaul_api.routes.submit import read_body
 
 BULK_AT_MOST = 1000
+LOG_LINES = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +47,14 @@ def install(app: FastAPI) -> None:
         methods=["GET"],
         response_model=JobPage,
         responses=openapi.errors(InvalidRequest),
+        **more,
+    )
+    app.add_api_route(
+        "/v1/dead-letters/{job_id}",
+        show,
+        methods=["GET"],
+        response_model=DeadLetterView,
+        responses=openapi.errors(UnknownJob, InvalidRequest, NotDeadLettered),
         **more,
     )
     app.add_api_route("/v1/dead-letters:replay", replay_many, methods=["POST"], **bulk)
@@ -84,6 +95,24 @@ async def page(
         )
     )
     return answer(job_page(rows, limit))
+
+
+async def show(request: Request, job_id: UUID) -> Response:
+    """A dead job with all that is known of why it is: its attempts' evidence, last checkpoint and last log lines."""
+    context = context_of(request)
+    principal = await context.authenticate(request, "read")
+    row = await context.jobs.read(job_id, tenant=principal.tenant)
+    if row["state"] != State.DEAD:
+        raise NotDeadLettered("This job is not dead: see its `state`.")
+    return answer({"job": ledger_jobs.view(row), **await context.ledger.ask(partial(_read_evidence, id=job_id))})
+
+
+async def _read_evidence(connection: Connection, *, id: UUID) -> dict[str, Any]:
+    return {
+        "attempts": await ledger_events.read_attempts(connection, id),
+        "checkpoint": await ledger_jobs.read_checkpoint(connection, id),
+        "logs": await ledger_events.read_last_logs(connection, id, limit=LOG_LINES),
+    }
 
 
 async def replay(request: Request, job_id: UUID) -> Response:

@@ -17,14 +17,22 @@ from pydantic_core import PydanticCustomError
 
 from longhaul import telemetry
 from longhaul.contract import AttemptView, EventView, JobPage, JobView, Name, ResultView
-from longhaul.errors import InvalidRequest, JobFinished, NoResult, NotReplayable, UnknownJob
+from longhaul.errors import (
+    InvalidRequest,
+    JobFinished,
+    NoResult,
+    NotReplayable,
+    ResultGone,
+    ResultStoreUnavailable,
+    UnknownJob,
+)
 from longhaul.ids import new_job_id
 from longhaul.ledger import events as ledger_events
 from longhaul.ledger import jobs as ledger_jobs
 from longhaul.ledger.leases import Written
 from longhaul.states import TERMINAL, State
 from longhaul_api import openapi
-from longhaul_api.answers import accepted, answer, etag, job_headers
+from longhaul_api.answers import accepted, answer, etag, job_headers, stored_result
 from longhaul_api.auth import Principal
 from longhaul_api.context import Context, context_of
 from longhaul_api.streams import Stream
@@ -78,7 +86,7 @@ def install(app: FastAPI) -> None:
         "/v1/jobs", page, methods=["GET"], response_model=JobPage, responses=openapi.errors(InvalidRequest), **more
     )
     for name, endpoint, model, also in (
-        ("result", result, ResultView, [NoResult]),
+        ("result", result, ResultView, [NoResult, ResultGone, ResultStoreUnavailable]),
         ("attempts", attempts, list[AttemptView], []),
         ("logs", logs, list[EventView], []),
     ):
@@ -169,7 +177,12 @@ async def result(request: Request, job_id: UUID) -> Response:
         raise UnknownJob
     if row["state"] != State.SUCCEEDED:
         raise NoResult(state=row["state"])
-    return answer({"id": job_id, "result": row["result"]})
+    if row["stored"] is None:
+        return answer({"id": job_id, "result": row["result"]})
+    if context.results is None:
+        _log.error("result_store_missing", job_id=str(job_id), hint="set LONGHAUL_RESULT_STORE_URL as for the workers")
+        raise ResultStoreUnavailable
+    return await stored_result(context.results, job_id, row["stored"])
 
 
 async def attempts(request: Request, job_id: UUID) -> Response:

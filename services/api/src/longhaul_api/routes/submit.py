@@ -30,6 +30,8 @@ from longhaul_api.catalogue import Snapshot
 from longhaul_api.context import Context, context_of
 from longhaul_api.json_body import check, parse, validate
 from longhaul_api.problems import UnsupportedMediaType, problem, request_id_of
+from longhaul_api.routes.webhooks import require_webhooks
+from longhaul_api.settings import Webhooks
 from longhaul_api.submissions import new_job
 
 T = TypeVar("T")
@@ -89,7 +91,8 @@ async def submit(request: Request) -> Response:
             errors=[{"field": "Idempotency-Key", "message": "must be 1 to 255 visible ASCII characters"}]
         )
     submission = parse(await read_body(request), SubmitRequest)
-    job = _job(await _snapshot(context, submission), principal, submission, key)
+    snapshot = await _snapshot(context, submission)
+    job = _job(snapshot, principal, submission, key, webhooks=context.settings.webhooks)
     submitted = await context.submissions.submit(job)
     if submitted.is_conflict:
         raise IdempotencyConflict
@@ -111,7 +114,8 @@ async def submit_batch(request: Request) -> Response:
     items = _items(check(await read_body(request)))
     submissions = [_submission(item) async for item in _in_turns(items)]
     snapshot = await _snapshot(context, *[one for one in submissions if isinstance(one, BatchItem)])
-    outcomes = [_outcome(snapshot, principal, one) async for one in _in_turns(submissions)]
+    webhooks = context.settings.webhooks
+    outcomes = [_outcome(snapshot, principal, one, webhooks=webhooks) async for one in _in_turns(submissions)]
     jobs = [one for one in outcomes if isinstance(one, NewJob)]
     submitted = iter(await context.submissions.submit_many(jobs))
     answers: list[Submitted | Exception] = [next(submitted) if isinstance(one, NewJob) else one for one in outcomes]
@@ -137,8 +141,11 @@ async def _snapshot(context: Context, *submissions: SubmitRequest) -> Snapshot:
     )
 
 
-def _job(snapshot: Snapshot, principal: Principal, submission: SubmitRequest, key: str | None) -> NewJob:
-    """Raises UnknownTask, InvalidParams, UnknownQueue."""
+def _job(
+    snapshot: Snapshot, principal: Principal, submission: SubmitRequest, key: str | None, *, webhooks: Webhooks
+) -> NewJob:
+    """Raises UnknownTask, InvalidParams, UnknownQueue, and InvalidRequest where its webhook would not be delivered."""
+    require_webhooks(submission.webhook, accepted=webhooks)
     task = snapshot.task(submission.task)
     task.check(submission.params)
     if submission.queue is not None:
@@ -171,11 +178,13 @@ def _submission(item: Any) -> BatchItem | LonghaulError:
         return error
 
 
-def _outcome(snapshot: Snapshot, principal: Principal, item: BatchItem | LonghaulError) -> NewJob | LonghaulError:
+def _outcome(
+    snapshot: Snapshot, principal: Principal, item: BatchItem | LonghaulError, *, webhooks: Webhooks
+) -> NewJob | LonghaulError:
     if isinstance(item, LonghaulError):
         return item
     try:
-        return _job(snapshot, principal, item, item.idempotency_key)
+        return _job(snapshot, principal, item, item.idempotency_key, webhooks=webhooks)
     except LonghaulError as error:
         return error
 

@@ -18,12 +18,14 @@ from longhaul.contract import (
     BatchAnswers,
     BatchItem,
     BulkAnswer,
+    DeadLetterView,
     EventView,
     JobPage,
     JobView,
     QueueView,
     ResultView,
     TaskView,
+    WebhookView,
     WorkerView,
 )
 from longhaul.states import State
@@ -65,11 +67,13 @@ def submit(
     run_after: datetime | None = None,
     timeout: float | None = None,
     metadata: Mapping[str, JsonValue] | None = None,
+    webhook: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[JobView]:
     """Submit a job; returns it as it was accepted.
 
-    `timeout` limits one attempt, in seconds, instead of the task's own limit. `idempotency_key` names what you ask for:
+    `timeout` limits one attempt, in seconds, instead of the task's own limit. `webhook` is a URL that is told when the
+    job has ended. `idempotency_key` names what you ask for:
     the same key gives the same job. Without one the client makes one, so that its own retries are safe.
     Raises UnknownTask, InvalidParams, IdempotencyConflict.
     """
@@ -81,6 +85,7 @@ def submit(
         "run_after": run_after,
         "timeout": timeout,
         "metadata": metadata,
+        "webhook": webhook,
     }
     return _send(
         "POST",
@@ -130,6 +135,16 @@ def cancel(id: JobId) -> Call[JobView]:
 def replay(id: JobId) -> Call[JobView]:
     """Submit a failed or dead job again: returns the new one. Raises NotReplayable."""
     return _send("POST", _job(id, "/replay"), _one(JobView), is_repeatable=False)
+
+
+def webhook(id: JobId) -> Call[WebhookView]:
+    """How far the telling of a job's end is. Raises UnknownWebhook where the job has no webhook."""
+    return _get(_job(id, "/webhook"), _one(WebhookView))
+
+
+def redeliver(id: JobId) -> Call[WebhookView]:
+    """Tell a job's end again, from the first try. Raises UnknownWebhook, also where the job has not ended yet."""
+    return _send("POST", _job(id, "/webhook/redeliver"), _one(WebhookView))
 
 
 def list_jobs(
@@ -194,6 +209,11 @@ def workers() -> Call[list[WorkerView]]:
 def dead_letters(*, task: str | None = None, queue: str | None = None, page_size: int = 50) -> Call[JobPage]:
     """Dead jobs that nobody has replayed or discarded, newest first; further pages are fetched while you iterate."""
     return _get("/v1/dead-letters", _one(JobPage), task=task, queue=queue, limit=page_size)
+
+
+def dead_letter(id: JobId) -> Call[DeadLetterView]:
+    """A dead job, with all that is known of why it is. Raises UnknownJob, and NotDeadLettered where it is not dead."""
+    return _get(f"/v1/dead-letters/{quote(str(id), safe='')}", _one(DeadLetterView))
 
 
 def replay_dead_letters(

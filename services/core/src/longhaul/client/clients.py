@@ -81,6 +81,8 @@ class _Api:
     logs = _Method(calls.logs)
     cancel = _Method(calls.cancel)
     replay = _Method(calls.replay)
+    webhook = _Method(calls.webhook)
+    redeliver = _Method(calls.redeliver)
     list = _Pages(calls.list_jobs)
     tasks = _Method(calls.tasks)
     queues = _Method(calls.queues)
@@ -89,6 +91,7 @@ class _Api:
     limit = _Method(calls.limit)
     workers = _Method(calls.workers)
     dead_letters = _Pages(calls.dead_letters)
+    dead_letter = _Method(calls.dead_letter)
     replay_dead_letters = _Method(calls.replay_dead_letters)
     discard = _Method(calls.discard)
 

@@ -76,6 +76,16 @@ async def read_logs(connection: Connection, job_id: UUID, *, after: int, limit: 
     return [_view(job_id, row) for row in await cursor.fetchall()]
 
 
+async def read_last_logs(connection: Connection, job_id: UUID, *, limit: int) -> list[dict[str, Any]]:
+    """The last lines that the job logged, oldest first."""
+    cursor = await connection.execute(
+        "SELECT seq, type, epoch, at, data FROM job_events"
+        " WHERE job_id = %s AND type = 'log' ORDER BY seq DESC LIMIT %s",
+        (job_id, limit),
+    )
+    return [_view(job_id, row) for row in reversed(await cursor.fetchall())]
+
+
 async def read_last_ids(connection: Connection, job_ids: Iterable[UUID]) -> dict[UUID, int]:
     """The number of the newest event of each of these jobs."""
     cursor = await connection.execute("SELECT id, event_seq FROM jobs WHERE id = ANY(%s)", (list(job_ids),))

@@ -12,15 +12,13 @@ from uuid import UUID
 import orjson
 
 from longhaul.ledger.connection import Connection, dumps
+from longhaul.machine import PRIORITY_STEP_SECONDS
+from longhaul.results import StoredResult
 from longhaul.states import State
-
-PRIORITY_STEP_SECONDS = 300
-"""One step of priority is worth this much waiting: a job of priority 1 goes before those of priority 0 that have waited
-up to five minutes longer, and after those that have waited more. So order is by priority, then age, and none starves."""
 
 COLUMNS = """id, tenant, task, queue, priority, state, params, metadata, epoch, retries, retries_max, interruptions,
     max_interruptions, timeout_seconds, progress, progress_message, checkpointed_at, error, resolution, origin_id,
-    cancel_requested_at, event_seq, created_at, updated_at, run_after, started_at, finished_at"""
+    cancel_requested_at, event_seq, created_at, updated_at, run_after, started_at, finished_at, webhook_url"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,8 @@ class NewJob:
     request_digest: str | None = None
     """SHA-256 of what was asked for, in hexadecimal: tells a repeat from a conflict under one idempotency key."""
     trace_context: str | None = None
+    webhook_url: str | None = None
+    """Is told when the job has ended."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ _INSERT = f"""
 WITH inserted AS (
     INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, idempotency_key,
-        request_digest, trace_context, state, event_seq, run_after, rank_at)
+        request_digest, trace_context, webhook_url, state, event_seq, run_after, rank_at)
     SELECT id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, idempotency_key,
-        decode(request_digest, 'hex'), trace_context, 'queued', 1, greatest(run_after, now()),
+        decode(request_digest, 'hex'), trace_context, webhook_url, 'queued', 1, greatest(run_after, now()),
         greatest(run_after, now()) - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
     FROM json_to_recordset(%(jobs)s::json) AS new (id uuid, tenant text, submitted_by text, task text, queue text,
         priority smallint, params json, metadata json, retries_max integer, max_interruptions integer,
         timeout_seconds double precision, soft_timeout_seconds double precision, backoff_seconds double precision,
         backoff_max_seconds double precision, interruptible boolean, idempotency_key text, request_digest text,
-        trace_context text, run_after timestamptz)
+        trace_context text, webhook_url text, run_after timestamptz)
     ORDER BY tenant, idempotency_key
     ON CONFLICT (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING {COLUMNS}
@@ -90,9 +90,12 @@ WITH inserted AS (
 SELECT * FROM inserted
 """  # noqa: S608 - only constants of this module are interpolated
 
+# Keeps: a repeat is answered by what is committed for good. A lock is a write, so this waits for a synchronous standby as
+# the insert did: one whose wait was given up is visible here, and would be lost in a failover.
 _BY_KEY = f"""
 SELECT {COLUMNS}, idempotency_key, encode(request_digest, 'hex') AS request_digest FROM jobs
 WHERE (tenant, idempotency_key) IN (SELECT * FROM unnest(%(tenants)s::text[], %(keys)s::text[]))
+FOR KEY SHARE
 """  # noqa: S608 - only constants of this module are interpolated
 
 
@@ -136,9 +139,28 @@ async def read(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[s
     return {row["id"]: row for row in await cursor.fetchall()}
 
 
+_RESULT = """
+SELECT tenant, state, result, result_key, result_size, encode(result_sha256, 'hex') AS result_sha256
+FROM jobs WHERE id = %s
+"""
+
+
 async def read_result(connection: Connection, id: UUID) -> dict[str, Any] | None:
-    """`tenant`, `state` and `result` of one job."""
-    cursor = await connection.execute("SELECT tenant, state, result FROM jobs WHERE id = %s", (id,))
+    """`tenant`, `state` and `result` of one job; `stored` says where the result is if it is not in the row."""
+    row = await (await connection.execute(_RESULT, (id,))).fetchone()
+    if row is None:
+        return None
+    key, size_bytes, sha256 = (row.pop(f"result_{name}") for name in ("key", "size", "sha256"))
+    return row | {"stored": StoredResult(key=key, size_bytes=size_bytes, sha256=sha256) if key else None}
+
+
+async def read_checkpoint(connection: Connection, id: UUID) -> dict[str, Any] | None:
+    """The checkpoint that another attempt would resume: the fields of `longhaul.contract.CheckpointView`."""
+    cursor = await connection.execute(
+        "SELECT checkpointed_at AS saved_at, octet_length(checkpoint::text) AS size_bytes, checkpoint AS state"
+        " FROM jobs WHERE id = %s AND checkpoint IS NOT NULL",
+        (id,),
+    )
     return await cursor.fetchone()
 
 
@@ -223,10 +245,10 @@ WITH locked AS (
 ), inserted AS (
     INSERT INTO jobs (id, tenant, submitted_by, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, origin_id,
-        trace_context, state, event_seq, run_after, rank_at)
+        trace_context, webhook_url, state, event_seq, run_after, rank_at)
     SELECT new_id, tenant, %(submitted_by)s, task, queue, priority, params, metadata, retries_max, max_interruptions,
         timeout_seconds, soft_timeout_seconds, backoff_seconds, backoff_max_seconds, interruptible, id,
-        %(trace_context)s, 'queued', 1, now(), now() - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
+        %(trace_context)s, webhook_url, 'queued', 1, now(), now() - priority * interval '{PRIORITY_STEP_SECONDS} seconds'
     FROM origin
     RETURNING {COLUMNS}
 ), event AS (
@@ -303,4 +325,5 @@ def view(row: Mapping[str, Any]) -> dict[str, Any]:
         "checkpointed_at": row["checkpointed_at"],
         "finished_at": row["finished_at"],
         "last_event_id": row["event_seq"],
+        "webhook": row["webhook_url"],
     }

@@ -5,14 +5,15 @@ Every write here is conditional on the epoch and on `state = 'running'`, so a st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from longhaul.ledger.connection import Connection, dumps
-from longhaul.ledger.jobs import PRIORITY_STEP_SECONDS
+from longhaul.machine import PRIORITY_STEP_SECONDS
+from longhaul.results import StoredResult
 from longhaul.states import Budget, Ending, State, Transition, decide
 
 
@@ -77,6 +78,8 @@ class AttemptEnd:
     transition: Transition
     result: str | None = None
     """JSON text."""
+    stored: StoredResult | None = None
+    """Where the result is instead, if it is too large for a row."""
     error: dict[str, Any] | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
@@ -108,7 +111,9 @@ SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM (
 ) AS limits
 """
 
-# Keeps: one owner per job (SKIP LOCKED), epoch + 1 at each claim, no claim past a limit or from a paused queue.
+# Keeps: one owner per job (SKIP LOCKED), epoch + 1 at each claim, no claim past a limit or from a paused queue. And
+# one suspect on a worker at most: a job that used up more than half of its interruptions may be what kills workers. A
+# neighbour that was lost with one would else be lost with it again and again, until both are dead.
 _CLAIM = """
 WITH open AS (
     SELECT FROM queues WHERE name = %(queue)s AND paused_at IS NULL
@@ -117,10 +122,13 @@ WITH open AS (
 ), full_tasks AS (
     SELECT name FROM tasks WHERE concurrency IS NOT NULL AND name = ANY(%(tasks)s)
     AND concurrency <= (SELECT count(*) FROM jobs WHERE state = 'running' AND task = tasks.name)
+), suspects AS (
+    SELECT FROM jobs WHERE worker_id = %(worker_id)s AND state = 'running' AND interruptions * 2 > max_interruptions
 ), picked AS (
     SELECT id FROM jobs
     WHERE state = 'queued' AND queue = %(queue)s AND run_after <= now() AND task = ANY(%(tasks)s)
       AND task NOT IN (SELECT name FROM full_tasks) AND EXISTS (SELECT FROM open)
+      AND (interruptions * 2 <= max_interruptions OR NOT EXISTS (SELECT FROM suspects))
     ORDER BY rank_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE jobs SET state = 'running', epoch = epoch + 1, worker_id = %(worker_id)s, slot = %(slot)s,
@@ -278,9 +286,10 @@ WITH ended AS (
         retries = retries + %(retries_used)s, interruptions = interruptions + %(interruptions_used)s,
         run_after = CASE WHEN %(state)s = 'queued' THEN now() + make_interval(secs => %(delay_seconds)s)
             ELSE run_after END,
-        rank_at = CASE WHEN %(delay_seconds)s > 0 THEN now() + make_interval(secs => %(delay_seconds)s)
-            - priority * interval '{PRIORITY_STEP_SECONDS} seconds' ELSE rank_at END,
-        result = %(result)s::json, error = coalesce(%(error)s::json, CASE WHEN %(state)s = 'succeeded' THEN NULL ELSE error END),
+        rank_at = CASE WHEN %(delay_seconds)s > 0 AND %(retries_used)s > 0
+            THEN now() + make_interval(secs => %(delay_seconds)s) - priority * interval '{PRIORITY_STEP_SECONDS} seconds' ELSE rank_at END,
+        result = %(result)s::json, result_key = %(result_key)s, result_size = %(result_size)s,
+        result_sha256 = decode(%(result_sha256)s, 'hex'), error = coalesce(%(error)s::json, CASE WHEN %(state)s = 'succeeded' THEN NULL ELSE error END),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END,
         checkpoint = coalesce(%(checkpoint)s::json, checkpoint),
         checkpointed_at = CASE WHEN %(checkpoint)s::json IS NULL THEN checkpointed_at ELSE now() END,
@@ -347,6 +356,9 @@ def _end_query(one: AttemptEnd, expired_only: bool) -> dict[str, Any]:
         "interruptions_used": one.transition.interruptions_used,
         "delay_seconds": one.transition.delay_seconds,
         "result": one.result,
+        "result_key": one.stored and one.stored.key,
+        "result_size": one.stored and one.stored.size_bytes,
+        "result_sha256": one.stored and one.stored.sha256,
         "error": dumps(one.error) if one.error else None,
         "checkpoint": one.checkpoint,
         "data": dumps(end_data(one)),
@@ -357,33 +369,72 @@ def _end_query(one: AttemptEnd, expired_only: bool) -> dict[str, Any]:
 # As of a time that was read before: a statement that lay in a server that hung must not find every lease old when it
 # goes on. The row stays locked until its attempt is ended, so that no renewal comes in between.
 _EXPIRED = """
-SELECT id, epoch, retries, retries_max, interruptions, max_interruptions, backoff_seconds, backoff_max_seconds,
+SELECT id, epoch, worker_id, retries, retries_max, interruptions, max_interruptions, backoff_seconds, backoff_max_seconds,
     extract(epoch FROM now() - lease_expires_at)::float8 AS overdue_seconds
 FROM jobs WHERE state = 'running' AND lease_expires_at < coalesce(%(as_of)s::timestamptz, now())
 ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-async def reap(connection: Connection, *, as_of: datetime | None = None, limit: int = 200) -> list[Written]:
+@dataclass(frozen=True, kw_only=True)
+class LostOwner:
+    """A worker that was not heard of for a whole lease."""
+
+    worker_id: UUID
+    worker: str
+    """Its name: that of its pod."""
+    registered_at: datetime
+
+
+_LOST_OWNERS = """
+SELECT id AS worker_id, name AS worker, started_at AS registered_at FROM workers
+WHERE id IN (SELECT worker_id FROM jobs WHERE state = 'running' AND lease_expires_at < %(as_of)s)
+"""
+
+
+async def read_lost_owners(connection: Connection, *, as_of: datetime) -> list[LostOwner]:
+    """The workers that hold leases which had run out."""
+    cursor = await connection.execute(_LOST_OWNERS, {"as_of": as_of})
+    return [LostOwner(**row) for row in await cursor.fetchall()]
+
+
+_NOT_HEARD_OF = "The worker that ran this job was not heard of for a whole lease."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What someone who saw a worker go knows of it."""
+
+    code: str = "lease_lost"
+    message: str = _NOT_HEARD_OF
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+async def reap(
+    connection: Connection,
+    *,
+    as_of: datetime | None = None,
+    losses: Mapping[UUID, Loss] | None = None,
+    limit: int = 200,
+) -> list[Written]:
     """End the attempts whose leases had run out `as_of` a time of `read_clock` (now, where none is given), as
-    `lease_lost`. Safe to run twice at once: each is ended once."""
+    `lease_lost`, with what is known of their workers' `losses`. Safe to run twice at once: each is ended once."""
+    known = losses or {}
     async with connection.transaction():
         cursor = await connection.execute(_EXPIRED, {"as_of": as_of, "limit": limit})
-        ends = [
-            AttemptEnd(
-                lease=Lease(job_id=row["id"], epoch=row["epoch"]),
-                ending=Ending.LEASE_LOST,
-                transition=decide(Ending.LEASE_LOST, _budget(row), jitter=0.0),
-                error={
-                    "code": "lease_lost",
-                    "message": "The worker that ran this job was not heard of for a whole lease.",
-                },
-                evidence={"overdue_seconds": round(row["overdue_seconds"], 3)},
-            )
-            for row in await cursor.fetchall()
-        ]
+        ends = [_lost(row, known.get(row["worker_id"], Loss())) for row in await cursor.fetchall()]
         written = await end(connection, ends, expired_only=True) if ends else []
     return [one for one in written if one]
+
+
+def _lost(row: dict[str, Any], loss: Loss) -> AttemptEnd:
+    return AttemptEnd(
+        lease=Lease(job_id=row["id"], epoch=row["epoch"]),
+        ending=Ending.LEASE_LOST,
+        transition=decide(Ending.LEASE_LOST, _budget(row), jitter=0.0),
+        error={"code": loss.code, "message": loss.message},
+        evidence={"overdue_seconds": round(row["overdue_seconds"], 3), **loss.evidence},
+    )
 
 
 def _budget(row: dict[str, Any]) -> Budget:

@@ -1,11 +1,13 @@
 """The ledger's schema: migrate it up and down, and tell whether a database has the one that this code needs.
 
-Migrations follow expand and contract: a newer schema still serves the version before, so code asks for *at least* its
-own revision. Revisions are numbers in order (`0001`, `0002`, ...).
+Migrations follow expand and contract. One that expands serves the code of before, so code asks for *at least* its own
+revision. One that contracts takes away what older code needs, and says so in its revision: `0009_serves_0007` serves
+code from 0007 on, and what follows it goes on saying so (docs/decisions/0018-which-schema-serves-which-code.md).
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,24 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+_REVISION = re.compile(r"[0-9]{4}(?:_serves_[0-9]{4})?(?=_)")
+
+
+def revisions() -> list[str]:
+    """The revisions that this code knows, in order: what the names of their files begin with."""
+    found = map(_REVISION.match, (path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
+    return sorted(match[0] for match in found if match)
+
+
+HEAD = revisions()[-1]
+
+CHANGED = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.FeatureNotSupported,  # a prepared statement whose result would be another now
+)
+"""What a statement of old code may meet when a migration has come: connect again, and check."""
 
 # One migration at a time, whoever starts it: pods and people may run it at once.
 _MIGRATION_LOCK = "SELECT pg_advisory_lock(hashtextextended('longhaul:migrate', 0))"
@@ -61,19 +80,28 @@ def migrate(database_url: str, revision: str = "head") -> str:
 
 async def read_revision(connection: Connection) -> str | None:
     """The revision of a database's schema; None where it has none."""
-    cursor = await connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL AS there")
-    if not (await cursor.fetchone() or {}).get("there"):
+    try:
+        cursor = await connection.execute("SELECT version_num FROM alembic_version")
+    except psycopg.errors.UndefinedTable:
         return None
-    cursor = await connection.execute("SELECT version_num FROM alembic_version")
     return (await cursor.fetchone() or {}).get("version_num")
 
 
 def check(revision: str | None) -> None:
     """Raise SchemaMismatch unless this revision of a database serves this code."""
-    if revision is None or revision < HEAD:
+    if revision is None or revision[:4] < HEAD[:4]:
         raise SchemaMismatch(
             f"The database's schema is at {revision or 'nothing'}, and this version needs {HEAD}: run `longhaul migrate`."
         )
+    if HEAD[:4] < oldest_served(revision):
+        raise SchemaMismatch(
+            f"The database's schema is at {revision}, and this version knows those up to {HEAD}: update it."
+        )
+
+
+def oldest_served(revision: str) -> str:
+    """The oldest revision of code that a schema of this revision serves."""
+    return revision.partition("_serves_")[2] or "0001"
 
 
 def _current(connection: object) -> str | None:

@@ -1,0 +1,13 @@
+"""Secrets of webhooks: one a tenant, made from the installation's own, so that none can sign for another."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+
+def tenant_secret(secret: str, tenant: str) -> str:
+    """What this tenant's receivers verify with, as Standard Webhooks writes it: `whsec_` and 32 bytes in base64."""
+    key = hmac.digest(secret.encode(), b"longhaul webhooks of " + tenant.encode(), hashlib.sha256)
+    return f"whsec_{base64.b64encode(key).decode()}"
