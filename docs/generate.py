@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from docs.generator import api, bench, cli, errors, events, metrics, settings, states, task
+from docs.generator import api, bench, cli, errors, events, faults, metrics, settings, states, task
 
 from longhaul_api.app import create_app
 from longhaul_api.settings import ApiSettings
@@ -24,6 +24,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli.page(),
         "errors.md": errors.page(),
         "events.md": events.page(),
+        "faults.md": faults.page(),
         "metrics.md": metrics.page(app.state.context.metrics),
         "settings.md": settings.page(),
         "states.md": states.page(),
