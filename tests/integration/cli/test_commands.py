@@ -97,9 +97,15 @@ def test_the_same_key_gives_the_same_job(run: Run) -> None:
 
 
 def test_follow_stops_at_ctrl_c_and_the_job_goes_on(run: Run, here: Stack) -> None:
+    # A shell sets Ctrl-C to be ignored in what it starts in the background, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job_id = run("submit", "demo.sleep", "-p", "seconds=60").stdout.strip()
     follower = subprocess.Popen(
-        [LONGHAUL, "follow", job_id], env=environment(here), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [LONGHAUL, "follow", job_id],
+        env=environment(here),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert follower.stderr is not None
     lines: list[str] = []

@@ -64,13 +64,20 @@ class Up:
         return self._process.returncode
 
     def left(self) -> list[psutil.Process]:
-        return [process for process in self._started if process.is_running() and process.status() != "zombie"]
+        return [process for process in self._started if _is_alive(process)]
 
     def end(self) -> None:
         self._process.kill()
         for process in self.left():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 @pytest.fixture
