@@ -224,6 +224,7 @@ def assert_as_fast(submits: Load, since: float, until: float) -> None:
     assert without <= SLOWER * normal + JITTER_SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.fault("F15")
 async def test_a_redis_that_is_down_stops_no_submit_and_restarts_nobody(
     running: Service, control: Api, valkey: EmbeddedValkey
@@ -266,6 +267,7 @@ async def answers(client: redis.Redis) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.fault("F16")
 @pytest.mark.parametrize("hung", [stopped, client_pause], ids=["SIGSTOP", "CLIENT PAUSE"])
 async def test_a_redis_that_hangs_is_given_up_in_time(

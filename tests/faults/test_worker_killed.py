@@ -87,6 +87,7 @@ def running(
         yield one
 
 
+@pytest.mark.long
 @pytest.mark.fault("F4")
 @pytest.mark.timeout(600)
 async def test_hundreds_of_kills_lose_no_job(running: Service, redis_url: str) -> None:
