@@ -48,7 +48,9 @@ def test_five_minutes_without_redis_or_postgresql(releases: dict[str, Release], 
     for server, release in releases.items():
         take_away(release, server)
     away_at = time.monotonic()
-    accepted = releases["redis"].api.submit("demo.echo")
+    # The idle worker asks the ledger itself, once Redis has been silent for 30 s.
+    releases["redis"].wait_done([releases["redis"].api.submit("demo.echo").id])
+    figure("redis goes away, to a job done that came after that", f"{time.monotonic() - away_at:.0f} s")
 
     def is_over() -> bool:
         for server, release in releases.items():
@@ -57,7 +59,6 @@ def test_five_minutes_without_redis_or_postgresql(releases: dict[str, Release], 
 
     wait_for(is_over, timeout_seconds=OUTAGE_SECONDS + 30, poll_seconds=2, what="the outage is over")
     assert releases["redis"].ready("api"), "without Redis the API is degraded, and accepts jobs"
-    assert releases["redis"].api.get(accepted.id).state == "queued"
 
     done_after_seconds = {}
     for server, release in releases.items():
@@ -67,7 +68,6 @@ def test_five_minutes_without_redis_or_postgresql(releases: dict[str, Release], 
         release.wait_done([new.id])
         done_after_seconds[server] = time.monotonic() - back_at
         assert release.api.get(long[server]).state == "running"
-    releases["redis"].wait_done([accepted.id])
 
     for server, release in releases.items():
         jobs = [long[server], short[server]]

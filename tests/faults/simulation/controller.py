@@ -31,7 +31,7 @@ class Controller:
         self._tries_from = 0.0
         self._had_surplus = False
         self.process.start(self._lead())
-        self.process.start(self._repeat(self._reap))
+        self.process.start(self._repeat(self._reap, times.TICK / 2))
         self.process.start(self._repeat(self._rering))
 
     # Who leads: an advisory lock on a session of its own. Every duty is safe to run twice.
@@ -87,12 +87,12 @@ class Controller:
             self._holds_lock = False
             self._tries_from = self.kernel.now + times.LEADER_RESIGNS
 
-    def _repeat(self, duty: Callable[[Line, Line], Steps]) -> Steps:
+    def _repeat(self, duty: Callable[[Line, Line], Steps], interval_seconds: float = times.TICK) -> Steps:
         """A duty, at its interval, while this replica leads."""
         world = self.world
         database, redis = self._lines()
         while True:
-            next_at = self.kernel.now + times.TICK
+            next_at = self.kernel.now + interval_seconds
             if self.is_leader:
                 try:
                     yield from duty(database, redis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.faults.simulation import times
 from tests.faults.simulation.kernel import Steps
 from tests.faults.simulation.worker import Pod
 
@@ -265,6 +266,7 @@ def lose_messages(world: World) -> Steps:
     world.network.badness = world.kernel.random.choice((0.02, 0.1, 0.3))
     yield world.draw(1, 12)
     world.network.badness = 0.0
+    yield times.LEADER_GAP  # the last answers are still on their way
     world.network_bad_until = world.kernel.now
     world.checker.relief()
 

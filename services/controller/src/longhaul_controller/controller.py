@@ -62,7 +62,8 @@ def create_duties(
     duties = [
         Duty(
             name="reap",
-            interval_seconds=settings.tick_seconds,
+            # Half a tick: a frozen worker may swallow the ring, and the next one must come within the promised time.
+            interval_seconds=settings.tick_seconds / 2,
             run=lambda connection: reap(
                 connection,
                 leader,
