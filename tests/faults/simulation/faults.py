@@ -263,6 +263,7 @@ def lose_messages(world: World) -> Steps:
     if world.network.badness:
         return
     world.checker.trouble()
+    world.network_bad_until = float("inf")
     world.network.badness = world.kernel.random.choice((0.02, 0.1, 0.3))
     yield world.draw(1, 12)
     world.network.badness = 0.0
