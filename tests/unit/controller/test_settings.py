@@ -56,7 +56,7 @@ async def test_each_duty_has_its_interval(set_variables: pytest.MonkeyPatch) -> 
     }
     duties = create_duties(settings, Leader(settings), **clients)
     intervals = {duty.name: duty.interval_seconds for duty in duties}
-    assert intervals == {"reap": 2, "rering": 2, "demand": 2, "retain": 120}
+    assert intervals == {"reap": 1, "rering": 2, "demand": 2, "retain": 120}
 
 
 def test_webhooks_are_delivered_where_there_is_a_secret(set_variables: pytest.MonkeyPatch) -> None:
