@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.e2e.cluster import wait_until
+from tests.e2e.cluster import objects, wait_until
 from tests.e2e.conftest import Figure
 from tests.e2e.release import Release
 
@@ -108,9 +108,13 @@ def scale_in_again_and_again(release: Release, rounds: int) -> Taken:
 
 
 def settled(release: Release, count: int) -> dict[UUID, str] | None:
-    """The pod of each running job, once so many pods run one each and no other pods are there."""
+    """The pod of each running job, once so many pods run one each and no other pods are there.
+
+    Those on their way out count as well: for the second until its kubelet tells it to stop, a pod that was taken may
+    claim a job, and hand it over. That is no running job that the scale-in interrupted.
+    """
     running = release.running()
-    pods = sorted(pod.name for pod in release.pods("worker"))
+    pods = sorted(pod.name for pod in objects("pods", release.namespace, instance=release.name, component="worker"))
     if not len(running) == len(pods) == count:
         return None
     found = {job.id: release.worker_of(job.id) for job in running}

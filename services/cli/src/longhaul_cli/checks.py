@@ -147,8 +147,8 @@ async def _schema(ledger: Connection) -> Finding:
     try:
         schema.check(revision)
     except SchemaMismatch as error:
-        is_behind = (revision or "") < schema.HEAD
-        return _problem("schema", error.message, "Run `longhaul migrate`." if is_behind else "Install a newer version.")
+        hint = "Run `longhaul migrate`." if schema.is_behind(revision) else "Install a newer version."
+        return _problem("schema", error.message, hint)
     return _ok("schema", f"at {revision}, as this version needs")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from longhaul.errors import ConfigurationError
-from longhaul.webhooks import tenant_secret
+from longhaul.webhooks import split_secrets, tenant_secret
 from longhaul_cli.jobs import JobIds
 from longhaul_cli.output import JsonFlag, print_json, stdout
 from longhaul_cli.session import open_client
@@ -25,10 +25,10 @@ def secret(
 
     Of two secrets in it, parted by a comma, the first one counts: the new one.
     """
-    of_installation = os.environ.get("LONGHAUL_WEBHOOK_SECRET", "").partition(",")[0].strip()
+    of_installation = split_secrets(os.environ.get("LONGHAUL_WEBHOOK_SECRET", ""))
     if not of_installation:
         raise ConfigurationError("LONGHAUL_WEBHOOK_SECRET is not set: set it as the controller has it.")
-    found = tenant_secret(of_installation, tenant)
+    found = tenant_secret(of_installation[0], tenant)
     print_json({"tenant": tenant, "secret": found}) if as_json else stdout().print(found)
 
 

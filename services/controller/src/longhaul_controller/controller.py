@@ -51,6 +51,7 @@ def create_duties(
 ) -> list[Duty]:
     """All that the leader does. Schedules get their place here."""
     rering, demand, losses = Rering(), Demand(), None
+    duties: list[Duty] = []
     if settings.deletion_cost:
         # Here, since the Kubernetes client takes a second and 50 MiB to import.
         from longhaul_controller.deletion_cost import DeletionCosts
@@ -59,7 +60,15 @@ def create_duties(
 
         pods = Pods(namespace=settings.pod_namespace, selector=settings.worker_selector)
         costs, losses = DeletionCosts(settings, pods), Losses(pods)
-    duties = [
+        duties.append(
+            Duty(
+                name="deletion_cost",
+                interval_seconds=settings.deletion_cost_interval_seconds,
+                run=costs.run,
+                close=costs.close,
+            )
+        )
+    duties += [
         Duty(
             name="reap",
             # Half a tick: a frozen worker may swallow the ring, and the next one must come within the promised time.
@@ -94,6 +103,7 @@ def create_duties(
         ),
     ]
     if settings.webhook_secrets:
+        # Here, so that only who delivers loads an HTTP client.
         from longhaul_controller.webhooks import Webhooks
 
         told = Webhooks(settings)
@@ -104,15 +114,6 @@ def create_duties(
                 name="collect_results",
                 interval_seconds=settings.result_collect_interval_seconds,
                 run=lambda connection: collect(connection, store, older_than_seconds=settings.result_orphan_seconds),
-            )
-        )
-    if settings.deletion_cost:
-        duties.append(
-            Duty(
-                name="deletion_cost",
-                interval_seconds=settings.deletion_cost_interval_seconds,
-                run=costs.run,
-                close=costs.close,
             )
         )
     return duties

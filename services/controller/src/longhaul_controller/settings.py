@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from longhaul.settings import Settings
+from longhaul.webhooks import split_secrets
 
 
 class ControllerSettings(Settings):
@@ -54,8 +55,7 @@ class ControllerSettings(Settings):
     @property
     def webhook_secrets(self) -> list[str]:
         """The newest first."""
-        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
-        return [one.strip() for one in secret.split(",") if one.strip()]
+        return split_secrets(self.webhook_secret.get_secret_value()) if self.webhook_secret else []
 
     @field_validator("webhook_secret")
     @classmethod

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from longhaul_worker import metrics
+from longhaul_worker.probes import Probes
 from longhaul_worker.settings import WorkerSettings
 from longhaul_worker.slots import Slots
 
@@ -29,13 +29,11 @@ ASK_EVERY_SECONDS = 2.0
 class Fallback:
     """Offers doorbells of its own after `redis_silence_seconds` without an answer of Redis."""
 
-    def __init__(
-        self, settings: WorkerSettings, slots: Slots, socket_path: Path, *, redis_answered_at: Callable[[], float]
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, slots: Slots, probes: Probes, socket_path: Path) -> None:
         self._settings = settings
         self._slots = slots
+        self._probes = probes
         self._socket_path = socket_path
-        self._redis_answered_at = redis_answered_at
         self._random = random.Random()
 
     async def run(self) -> None:
@@ -50,7 +48,7 @@ class Fallback:
                 _log.info("doorbells_heard_again")
 
     def _is_needed(self) -> bool:
-        return time.monotonic() - self._redis_answered_at() > self._settings.redis_silence_seconds
+        return time.monotonic() - self._probes.redis_answered_at > self._settings.redis_silence_seconds
 
     async def _ring_until_back(self) -> None:
         lines: set[asyncio.StreamWriter] = set()

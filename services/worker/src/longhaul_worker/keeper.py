@@ -98,9 +98,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     supervisor = Supervisor(settings, slots.socket_path)
     probes = Probes(settings, recorder, slots, supervisor, doorbells)
     demand = Demand(doorbells, recorder, settings.pool)
-    fallback = Fallback(
-        settings, slots, folder / protocol.DOORBELLS_SOCKET, redis_answered_at=lambda: probes.redis_answered_at
-    )
+    fallback = Fallback(settings, slots, probes, folder / protocol.DOORBELLS_SOCKET)
     app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.started})
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()

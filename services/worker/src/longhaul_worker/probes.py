@@ -30,6 +30,7 @@ class Probes:
         self._supervisor = supervisor
         self._client = client
         self.redis_answered_at = time.monotonic()
+        """When Redis last answered a look, or this pod started."""
         self._deep_since: float | None = None
 
     async def watch(self) -> None:

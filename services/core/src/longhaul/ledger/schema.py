@@ -89,14 +89,20 @@ async def read_revision(connection: Connection) -> str | None:
 
 def check(revision: str | None) -> None:
     """Raise SchemaMismatch unless this revision of a database serves this code."""
-    if revision is None or revision[:4] < HEAD[:4]:
+    if is_behind(revision):
         raise SchemaMismatch(
             f"The database's schema is at {revision or 'nothing'}, and this version needs {HEAD}: run `longhaul migrate`."
         )
+    assert revision is not None  # that would be behind
     if HEAD[:4] < oldest_served(revision):
         raise SchemaMismatch(
             f"The database's schema is at {revision}, and this version knows those up to {HEAD}: update it."
         )
+
+
+def is_behind(revision: str | None) -> bool:
+    """Whether a database must be migrated before it serves this code."""
+    return revision is None or revision[:4] < HEAD[:4]
 
 
 def oldest_served(revision: str) -> str:
