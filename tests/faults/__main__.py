@@ -37,6 +37,8 @@ QUIET_SECONDS = 10.0
 """At the end of a run no new faults begin."""
 JOBS_PER_SECOND = 62.0
 """100,000 in 30 minutes, and something for the outages in between."""
+OUTAGES = {"FAULTS_REDIS_DOWN_SECONDS": "600", "FAULTS_OUTAGE_SECONDS": "300"}
+"""Of the full form: how long Redis and PostgreSQL are away; the tests alone are content with less."""
 BLUEPRINT_JOBS_PER_SECOND = 30.0
 BLUEPRINT_SHARE, BLUEPRINT_MINUTES = 1 / 6, 2.0
 """Of the minutes of the mixed run, for each of its variants, but no less than so many: a short form has only one."""
@@ -74,7 +76,8 @@ def main() -> int:
 
 def _part(name: str, *command: str, minutes: float) -> Part:
     """Run a program with this Python; its output goes to this terminal and its last lines into the report."""
-    environment = {**os.environ, "FAULTS_MINUTES": f"{minutes:g}"}
+    outages = {} if minutes < SHORT_BELOW_MINUTES else OUTAGES
+    environment = {**outages, **os.environ, "FAULTS_MINUTES": f"{minutes:g}"}
     print(f"faults: {name} ...", file=sys.stderr, flush=True)
     began, tail = time.monotonic(), deque[str](maxlen=TAIL_LINES)
     with subprocess.Popen(

@@ -18,6 +18,7 @@ from longhaul_cli.jobs import cancel, jobs, replay, show
 from longhaul_cli.keys import keys
 from longhaul_cli.ledger import migrate, purge
 from longhaul_cli.queues import queues
+from longhaul_cli.size import size
 from longhaul_cli.submit import submit
 from longhaul_cli.up import up
 from longhaul_cli.webhooks import webhooks
@@ -73,6 +74,7 @@ app.command()(workers)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
 app.add_typer(webhooks, name="webhooks")
+app.command()(size)
 app.command()(migrate)
 app.command()(purge)
 app.command()(doctor)

@@ -1,0 +1,74 @@
+"""A size: the guide's numbers, the same pods packed, and what is really needed, each line with its derivation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from longhaul.sizing import fleet as fleets
+from longhaul.sizing import tiers
+from longhaul.sizing.assumptions import Assumptions
+from longhaul.sizing.fleet import Fleet
+from longhaul.sizing.lines import Line, lines
+from longhaul.sizing.prices import Cost, Prices, cost
+from longhaul.sizing.reaction import Reaction, reaction
+
+GRACE_SECONDS: Final = 60
+"""What a pod needs beyond its longest job: the chart's grace period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What `longhaul size` answers."""
+
+    assumptions: Assumptions
+    guide: Fleet
+    packed: Fleet
+    """The guide's pods as whole pods on nodes."""
+    needed: Fleet
+    redis: tiers.Redis
+    postgres: tiers.Postgres
+    reaction: Reaction
+    """From the fewest pods to all of `needed`."""
+    max_graceful_termination_seconds: int
+    """For the cluster autoscaler."""
+    drain_timeout_minutes: int
+    """For node pools' upgrades."""
+    lines: list[Line]
+    cost: Cost | None
+
+
+def size(assumptions: Assumptions, prices: Prices | None = None) -> Sizing:
+    """Raise ConfigurationError where no tier carries the load, or the price of one is missing."""
+    guide = fleets.by_guide(assumptions)
+    packed = fleets.packed(assumptions, guide)
+    needed = fleets.needed(assumptions)
+    pods = {"api_pods": needed.api_max_replicas, "worker_pods": needed.worker_max_replicas}
+    redis, postgres = tiers.redis_for(assumptions, **pods), tiers.postgres_for(assumptions, **pods)
+    leaves_after_seconds = assumptions.max_job_seconds + GRACE_SECONDS
+    burst = reaction(assumptions, before=1, after=needed.worker_max_replicas)
+    drain_timeout_minutes = ceil(leaves_after_seconds / 60)
+    return Sizing(
+        assumptions=assumptions,
+        guide=guide,
+        packed=packed,
+        needed=needed,
+        redis=redis,
+        postgres=postgres,
+        reaction=burst,
+        max_graceful_termination_seconds=leaves_after_seconds,
+        drain_timeout_minutes=drain_timeout_minutes,
+        lines=lines(
+            assumptions,
+            guide=guide,
+            packed=packed,
+            needed=needed,
+            redis=redis,
+            postgres=postgres,
+            burst=burst,
+            leaves_after_seconds=leaves_after_seconds,
+            drain_timeout_minutes=drain_timeout_minutes,
+        ),
+        cost=cost(assumptions, needed, redis, postgres, prices) if prices else None,
+    )
