@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from docs.generator import api, bench, cli, errors, events, faults, metrics, settings, states, task
+from docs.generator import api, bench, cli, errors, events, faults, metrics, settings, sizing, states, task
 
 from longhaul_api.app import create_app
 from longhaul_api.settings import ApiSettings
@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
         "faults.md": faults.page(),
         "metrics.md": metrics.page(app.state.context.metrics),
         "settings.md": settings.page(),
+        "sizing.md": sizing.page(),
         "states.md": states.page(),
         "task.md": task.page(),
     }

@@ -1,0 +1,90 @@
+"""What was compared, as Markdown and as a plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from docs.generator.markdown import table
+from tests.model.comparison import Comparison
+
+from longhaul.sizing.assumptions import Assumptions
+from longhaul.sizing.fleet import by_guide
+from longhaul.sizing.lines import resources
+
+
+@dataclass
+class Report:
+    """`limits` are the share and the seconds by which the model may be off."""
+
+    limits: tuple[float, float]
+    sizes: list[tuple[Assumptions, int, int, int]] = field(default_factory=list)
+    """Assumptions, and nodes: divided, packed, real."""
+    comparison: Comparison | None = None
+    times: list[tuple[int, int | None, int | None]] = field(default_factory=list)
+    """Replicas, and the seconds to them: real, simulated."""
+    interrupted: int = 0
+
+    @property
+    def passed(self) -> bool:
+        error, seconds = self.limits
+        return (
+            self.comparison is not None
+            and self.comparison.mean_absolute_error <= error
+            and all(a is not None and b is not None and abs(a - b) <= seconds for _, a, b in self.times)
+            and all(counted == real for _, _, counted, real in self.sizes)
+            and self.interrupted == 0
+        )
+
+    def markdown(self) -> str:
+        """All of it."""
+        assert self.comparison is not None
+        (real, simulated), error = self.comparison.most, self.comparison.mean_absolute_error
+        nodes = table(
+            ("pods", "nodes by division", "by `longhaul size`", "that the real scheduler needs"),
+            [(_pods(one), str(divided), str(counted), str(needed)) for one, divided, counted, needed in self.sizes],
+        )
+        times = table(
+            ("workers ready", "real", "simulated"),
+            [(str(count), _seconds(a), _seconds(b)) for count, a, b in self.times],
+        )
+        return (
+            f"{nodes}\n\nThe curve of replicas over {len(self.comparison.real)} s: mean absolute error {error:.1%}, at "
+            f"most {real} real and {simulated} simulated workers, {self.interrupted} jobs interrupted.\n\n{times}"
+        )
+
+    def write(self, folder: Path) -> None:
+        """`model.md` and `model.png`."""
+        folder.mkdir(exist_ok=True)
+        (folder / "model.md").write_text(self.markdown() + "\n", encoding="utf-8")
+        assert self.comparison is not None
+        draw(self.comparison, folder / "model.png")
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Both curves over the seconds, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(comparison.real, label="real control plane", color="#2f6f9f")
+    axes.plot(comparison.simulated, label="longhaul simulate", color="#c8553d", linestyle="--")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("ready worker pods")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def _pods(assumptions: Assumptions) -> str:
+    fleet = by_guide(assumptions)
+    return (
+        f"{fleet.worker_max_replicas} x {resources(fleet.worker_cpu, fleet.worker_memory_gib)} and "
+        f"{fleet.api_max_replicas} x {resources(assumptions.api_cpu, assumptions.api_memory_gib)}"
+    )
+
+
+def _seconds(value: int | None) -> str:
+    return "never" if value is None else f"{value} s"
