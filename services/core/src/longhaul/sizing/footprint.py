@@ -30,4 +30,4 @@ RENEWAL_SECONDS: Final = 3.0
 """The keepers' renewals: one statement each for all of its jobs."""
 
 WORKER_MEMORY_GIB: Final = 0.25
-"""The keeper and Celery's main process, beside the tasks."""
+"""The keeper and Celery's main process, beside the tasks: twice what they take."""
