@@ -14,10 +14,11 @@ from longhaul_cli.dead_letters import dead_letters
 from longhaul_cli.doctor import doctor
 from longhaul_cli.fleet import tasks, workers
 from longhaul_cli.follow import follow
-from longhaul_cli.jobs import cancel, jobs, replay, show
+from longhaul_cli.jobs import cancel, jobs, show
 from longhaul_cli.keys import keys
 from longhaul_cli.ledger import migrate, purge
 from longhaul_cli.queues import queues
+from longhaul_cli.simulate import replay, simulate
 from longhaul_cli.size import size
 from longhaul_cli.submit import submit
 from longhaul_cli.up import up
@@ -75,6 +76,7 @@ app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
 app.add_typer(webhooks, name="webhooks")
 app.command()(size)
+app.command()(simulate)
 app.command()(migrate)
 app.command()(purge)
 app.command()(doctor)
