@@ -18,8 +18,9 @@ from tests.bench.rows import Sides, at_least, at_most, figure_at_most, row
 from tests.bench.stack import LONGHAUL, SLOTS, Stack
 
 from longhaul import doorbell
+from longhaul.ledger.claims import claim
 from longhaul.ledger.connection import Connection, connect
-from longhaul.ledger.leases import Lease, claim, renew
+from longhaul.ledger.leases import Lease, renew
 
 QUEUE = "default"
 RING_SECONDS = 1.0

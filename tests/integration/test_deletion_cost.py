@@ -17,8 +17,8 @@ from tests.waiting import eventually, wait_for
 
 from longhaul import doorbell
 from longhaul.ledger import leases, queues, workers
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
-from longhaul.ledger.leases import Claim
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending
 from longhaul_controller.deletion_cost import COST, SAFE_TO_EVICT, UNINTERRUPTIBLE

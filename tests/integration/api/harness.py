@@ -20,9 +20,10 @@ from tests.waiting import eventually
 
 from longhaul import Job, task
 from longhaul import events as event_channel
-from longhaul.ledger import catalogue, leases, workers
+from longhaul.ledger import catalogue, claims, leases, workers
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect, dumps
-from longhaul.ledger.leases import Claim, Lease, Note, Record, Written
+from longhaul.ledger.leases import Lease, Note, Record, Written
 from longhaul.serving import Server
 from longhaul.states import Ending, decide
 from longhaul_api.app import create_app
@@ -149,7 +150,7 @@ class Keeper:
         await workers.register(self.connection, worker)
 
     async def claim(self, queue: str = "default") -> Claim:
-        claims = await leases.claim(
+        (claim,) = await claims.claim(
             self.connection,
             queue=queue,
             slots=[0],
@@ -158,7 +159,6 @@ class Keeper:
             worker="keeper",
             lease_seconds=600,
         )
-        claim = claims[0]
         await self._publish(
             [
                 Written(

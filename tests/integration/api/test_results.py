@@ -14,8 +14,9 @@ from tests.stores import store_away
 from longhaul.client import AsyncClient
 from longhaul.errors import ResultGone
 from longhaul.ledger import leases
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import dumps
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease
+from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.results import CHUNK_BYTES, ResultStore, StoredResult
 from longhaul.states import Ending, decide
 from longhaul_api.settings import ApiSettings

@@ -12,8 +12,9 @@ from tests.stores import keys, store_away
 
 from longhaul.errors import ResultStoreUnavailable
 from longhaul.ledger import jobs, leases, retention
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease
+from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.results import ResultStore, StoredResult
 from longhaul.states import Ending, decide
 from longhaul_controller.collector import collect

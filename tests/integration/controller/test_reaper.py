@@ -16,8 +16,8 @@ from tests.waiting import eventually
 from longhaul import doorbell, events
 from longhaul.ledger import events as history
 from longhaul.ledger import jobs, leases, queues
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
-from longhaul.ledger.leases import Claim
 from longhaul_cli.embedded import EmbeddedPostgres
 from longhaul_controller.leader import Leader
 from longhaul_controller.reaper import reap

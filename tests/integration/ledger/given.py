@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from longhaul.ids import new_job_id
-from longhaul.ledger import catalogue, jobs, leases, queues
+from longhaul.ledger import catalogue, claims, jobs, leases, queues
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.jobs import NewJob
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease, Note, Record, Written
+from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record, Written
 from longhaul.states import Budget, Ending, decide
 from longhaul.task import TaskSpec
 
@@ -115,7 +116,7 @@ class Claimer:
         self, connection: Connection, *, queue: str = QUEUE, slots: int = 1, lease_seconds: float = LEASE_SECONDS
     ) -> list[Claim]:
         """Claim for so many free slots."""
-        return await leases.claim(
+        return await claims.claim(
             connection,
             queue=queue,
             slots=range(slots),
@@ -132,6 +133,19 @@ class Claimer:
 
     async def renew(self, connection: Connection, *held: Lease) -> dict[UUID, bool]:
         return await leases.renew(connection, held, worker_id=self.id, lease_seconds=LEASE_SECONDS)
+
+
+async def running(connection: Connection, **facts: Any) -> tuple[Claimer, Claim]:
+    """A job that runs, and who claimed it."""
+    await queued(connection, **facts)
+    claimer = Claimer()
+    return claimer, await claimer.claim_one(connection)
+
+
+async def reaped(connection: Connection, claim: Claim) -> None:
+    """Let a job have been taken from its owner."""
+    await expired(connection, claim.job_id)
+    assert [one.job_id for one in await leases.reap(connection)] == [claim.job_id]
 
 
 def lease(claim: Claim) -> Lease:

@@ -20,9 +20,9 @@ from tests.integration.ledger.world import NARROW, RARE, World, nth
 from longhaul import machine
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues, retention
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, dumps
 from longhaul.ledger.jobs import NewJob
-from longhaul.ledger.leases import Claim
 from longhaul.states import Ending, State
 
 PLACES = ((given.TASK, given.QUEUE), (RARE, given.QUEUE), (given.TASK, NARROW), (RARE, NARROW))

@@ -12,8 +12,8 @@ from tests.integration.ledger.given import Claimer
 
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.leases import Claim
 from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.states import Ending
 

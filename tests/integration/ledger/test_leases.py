@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,32 +13,20 @@ from tests.integration.ledger.given import Claimer
 
 from longhaul.ledger import events, jobs, leases
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.leases import Claim, Lease
+from longhaul.ledger.leases import Lease
 from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.states import Ending
 
 pytestmark = pytest.mark.anyio
 
 
-async def running(connection: Connection, **facts: Any) -> tuple[Claimer, Claim]:
-    await given.queued(connection, **facts)
-    claimer = Claimer()
-    return claimer, await claimer.claim_one(connection)
-
-
-async def reaped(connection: Connection, claim: Claim) -> None:
-    """Let a job have been taken from its owner."""
-    await given.expired(connection, claim.job_id)
-    assert [one.job_id for one in await leases.reap(connection)] == [claim.job_id]
-
-
 # Renew.
 
 
 async def test_a_renewal_prolongs_what_is_still_held_and_tells_the_rest(connection: Connection) -> None:
-    claimer, held = await running(connection)
-    _, lost = await running(connection)
-    await reaped(connection, lost)
+    claimer, held = await given.running(connection)
+    _, lost = await given.running(connection)
+    await given.reaped(connection, lost)
     before = await given.row(connection, held.job_id)
     answer = await claimer.renew(
         connection,
@@ -59,13 +46,13 @@ async def test_a_renewal_of_nothing_is_nothing(connection: Connection) -> None:
 
 
 async def test_another_worker_renews_nothing(connection: Connection) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     assert await Claimer().renew(connection, given.lease(claim)) == {}
 
 
 async def test_an_older_epoch_renews_nothing(connection: Connection) -> None:
-    claimer, old = await running(connection)
-    await reaped(connection, old)
+    claimer, old = await given.running(connection)
+    await given.reaped(connection, old)
     new = await claimer.claim_one(connection)
     assert (new.job_id, new.epoch) == (old.job_id, 2)
     assert await claimer.renew(connection, given.lease(old)) == {}
@@ -74,14 +61,14 @@ async def test_an_older_epoch_renews_nothing(connection: Connection) -> None:
 
 async def test_a_lease_that_ran_out_and_was_not_reaped_is_renewed(connection: Connection) -> None:
     """After an outage every lease is old: whoever still holds its job keeps it."""
-    claimer, claim = await running(connection)
+    claimer, claim = await given.running(connection)
     await given.expired(connection, claim.job_id)
     assert await claimer.renew(connection, given.lease(claim)) == {claim.job_id: False}
     assert await leases.reap(connection) == []
 
 
 async def test_a_renewal_tells_of_a_cancel(connection: Connection) -> None:
-    claimer, claim = await running(connection)
+    claimer, claim = await given.running(connection)
     await jobs.cancel(connection, claim.job_id)
     assert await claimer.renew(connection, given.lease(claim)) == {claim.job_id: True}
 
@@ -90,7 +77,7 @@ async def test_a_renewal_tells_of_a_cancel(connection: Connection) -> None:
 
 
 async def test_what_a_job_says_is_numbered_and_kept(connection: Connection) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     record = given.said(
         given.lease(claim),
         "progress",
@@ -127,10 +114,10 @@ async def test_what_a_job_says_is_numbered_and_kept(connection: Connection) -> N
 
 
 async def test_only_the_owners_of_a_batch_are_written(connection: Connection) -> None:
-    claimer, old = await running(connection)
-    await reaped(connection, old)
+    claimer, old = await given.running(connection)
+    await given.reaped(connection, old)
     new = await claimer.claim_one(connection)
-    _, other = await running(connection)
+    _, other = await given.running(connection)
     records = [
         given.said(given.lease(old), "log", checkpoint='"old"'),
         given.said(given.lease(other), "log"),
@@ -146,7 +133,7 @@ async def test_numbers_have_no_gap_however_many_write_at_once(
     connection: Connection, connections: list[Connection]
 ) -> None:
     """The owner reports while others cancel, and renew, and look for what expired."""
-    claimer, claim = await running(connection)
+    claimer, claim = await given.running(connection)
 
     async def report(own: Connection, times: int) -> list[int]:
         seqs = []
@@ -201,7 +188,7 @@ async def test_numbers_have_no_gap_however_many_write_at_once(
 async def test_an_end_makes_of_the_job_what_was_decided(
     connection: Connection, ending: Ending, state: str, event: str, retries: int, interruptions: int
 ) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     end = replace(
         given.attempt_end(given.lease(claim), claim.budget, ending), evidence={"exit_code": 0}, checkpoint='{"row": 5}'
     )
@@ -221,7 +208,7 @@ async def test_an_end_makes_of_the_job_what_was_decided(
 
 
 async def test_a_success_forgets_the_error_of_an_earlier_attempt(connection: Connection) -> None:
-    claimer, claim = await running(connection)
+    claimer, claim = await given.running(connection)
     await given.ended(connection, claim, Ending.TRANSIENT)
     assert (await given.row(connection, claim.job_id))["error"]["code"] == "transient"
     again = await claimer.claim_one(connection)
@@ -231,7 +218,7 @@ async def test_a_success_forgets_the_error_of_an_earlier_attempt(connection: Con
 
 
 async def test_an_attempt_ends_once(connection: Connection, connections: list[Connection]) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     answers = await asyncio.gather(*(given.ended(own, claim, Ending.SUCCEEDED) for own in connections))
     assert sum(answer is not None for answer in answers) == 1
     assert (await given.row(connection, claim.job_id))["event_seq"] == 3
@@ -239,7 +226,7 @@ async def test_an_attempt_ends_once(connection: Connection, connections: list[Co
 
 
 async def test_an_end_that_is_twice_in_a_batch_is_written_once(connection: Connection) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     end = given.attempt_end(given.lease(claim), claim.budget, Ending.SUCCEEDED)
     first, second = await leases.end(connection, [end, end])
     assert first is not None
@@ -247,8 +234,8 @@ async def test_an_end_that_is_twice_in_a_batch_is_written_once(connection: Conne
 
 
 async def test_a_late_end_after_the_reaper_is_refused(connection: Connection) -> None:
-    claimer, late = await running(connection)
-    await reaped(connection, late)
+    claimer, late = await given.running(connection)
+    await given.reaped(connection, late)
     assert await given.ended(connection, late, Ending.SUCCEEDED) is None
     new = await claimer.claim_one(connection)
     assert await given.ended(connection, late, Ending.SUCCEEDED) is None
@@ -261,7 +248,7 @@ async def test_a_late_end_after_the_reaper_is_refused(connection: Connection) ->
 
 @pytest.mark.parametrize("ending", [Ending.TRANSIENT, Ending.TIMED_OUT, Ending.HANDED_OVER, Ending.CRASHED])
 async def test_a_cancelled_job_is_not_queued_again(connection: Connection, ending: Ending) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     await jobs.cancel(connection, claim.job_id)
     written = await given.ended(connection, claim, ending)
     assert written is not None
@@ -274,14 +261,14 @@ async def test_a_cancelled_job_is_not_queued_again(connection: Connection, endin
 async def test_a_job_that_ended_before_its_cancel_was_heard_stays_as_it_ended(
     connection: Connection, ending: Ending, state: str
 ) -> None:
-    _, claim = await running(connection)
+    _, claim = await given.running(connection)
     await jobs.cancel(connection, claim.job_id)
     await given.ended(connection, claim, ending)
     assert (await given.row(connection, claim.job_id))["state"] == state
 
 
 async def test_a_retry_waits_its_delay_and_then_stands_as_if_it_came_then(connection: Connection) -> None:
-    claimer, claim = await running(connection, priority=2)
+    claimer, claim = await given.running(connection, priority=2)
     await given.waited(connection, claim.job_id, 1000)
     written = await given.ended(connection, claim, Ending.TRANSIENT, delay_seconds=40)
     assert written is not None
@@ -293,7 +280,7 @@ async def test_a_retry_waits_its_delay_and_then_stands_as_if_it_came_then(connec
 
 
 async def test_an_interrupted_job_is_due_now_and_keeps_its_place(connection: Connection) -> None:
-    claimer, claim = await running(connection)
+    claimer, claim = await given.running(connection)
     await given.waited(connection, claim.job_id, 1000)
     rank = (await given.row(connection, claim.job_id))["rank_at"]
     (younger,) = await given.queued(connection)
@@ -302,103 +289,3 @@ async def test_an_interrupted_job_is_due_now_and_keeps_its_place(connection: Con
     again, other = await claimer.claim(connection, slots=2)
     assert (again.job_id, other.job_id) == (claim.job_id, younger)
     assert again.waited_seconds < 100  # since it was given back: the time before it ran is no waiting
-
-
-# Reap.
-
-
-async def test_the_reaper_ends_what_expired_and_nothing_else(connection: Connection) -> None:
-    _, live = await running(connection)
-    _, lost = await running(connection)
-    await given.queued(connection)
-    await given.expired(connection, lost.job_id)
-    (written,) = await leases.reap(connection)
-    assert (written.job_id, written.type, written.state, written.queue) == (
-        lost.job_id,
-        "interrupted",
-        "queued",
-        given.QUEUE,
-    )
-    assert written.data["evidence"]["overdue_seconds"] >= 1
-    row = await given.row(connection, lost.job_id)
-    assert (row["interruptions"], row["retries"], row["error"]["code"]) == (1, 0, "lease_lost")
-    assert (await given.row(connection, live.job_id))["state"] == "running"
-    assert await leases.reap(connection) == []
-
-
-async def test_a_job_that_keeps_losing_its_owner_becomes_a_dead_letter_with_its_evidence(
-    connection: Connection,
-) -> None:
-    claimer, claim = await running(connection, max_interruptions=2)
-    for _ in range(2):
-        await reaped(connection, claim)
-        await given.due(connection, claim.job_id)
-        claim = await claimer.claim_one(connection)
-    await given.expired(connection, claim.job_id)
-    (written,) = await leases.reap(connection)
-    assert (written.type, written.state) == ("dead", "dead")
-    row = await given.row(connection, claim.job_id)
-    assert (row["state"], row["interruptions"], row["error"]["code"]) == ("dead", 3, "lease_lost")
-    assert [one["id"] for one in await jobs.list_jobs(connection, tenant=None, dead_letters=True)] == [claim.job_id]
-
-
-async def test_a_job_that_is_lost_again_waits_longer_each_time(connection: Connection) -> None:
-    claimer, claim = await running(connection, backoff_seconds=40.0, backoff_max_seconds=100.0)
-    waits = []
-    for _ in range(4):
-        await reaped(connection, claim)
-        row = await given.row(connection, claim.job_id)
-        waits.append((row["run_after"] - row["updated_at"]).total_seconds())
-        await given.due(connection, claim.job_id)
-        claim = await claimer.claim_one(connection)
-    assert waits == [0, 20, 40, 50]  # half of the backoff, which the jitter of others may double
-
-
-async def test_what_is_known_of_a_lost_worker_is_told_of_its_jobs(connection: Connection) -> None:
-    claimer, claim = await running(connection)
-    (other,) = await given.queued(connection)
-    elsewhere = await Claimer(name="pod-2").claim_one(connection)
-    assert elsewhere.job_id == other
-    await given.expired(connection, claim.job_id, other)
-    loss = leases.Loss(code="out_of_memory", message="Killed.", evidence={"oom_killed": True, "exit_code": 137})
-    written = {one.job_id: one for one in await leases.reap(connection, losses={claimer.id: loss})}
-    known, unknown = written[claim.job_id].data, written[other].data
-    assert known["error"] == {"code": "out_of_memory", "message": "Killed."}
-    assert (known["evidence"]["oom_killed"], known["evidence"]["exit_code"]) == (True, 137)
-    assert known["evidence"]["overdue_seconds"] >= 1
-    assert (unknown["error"]["code"], list(unknown["evidence"])) == ("lease_lost", ["overdue_seconds"])
-
-
-async def test_the_reaper_cancels_what_was_to_be_cancelled(connection: Connection) -> None:
-    _, claim = await running(connection)
-    await jobs.cancel(connection, claim.job_id)
-    await given.expired(connection, claim.job_id)
-    (written,) = await leases.reap(connection)
-    assert (written.type, written.state) == ("cancelled", "cancelled")
-
-
-@pytest.mark.fault("F28")
-async def test_many_reapers_at_once_end_each_attempt_once(
-    connection: Connection, connections: list[Connection]
-) -> None:
-    await given.queued(connection, 100)
-    claims = await Claimer().claim(connection, slots=100)
-    await given.expired(connection, *(claim.job_id for claim in claims))
-    found: list[Any] = []
-    while some := await asyncio.gather(*(leases.reap(own, limit=7) for own in connections)):
-        if not any(some):
-            break
-        found += [written.job_id for one in some for written in one]
-    assert sorted(found) == sorted(claim.job_id for claim in claims)
-
-
-async def test_the_reaper_leaves_what_is_renewed_at_the_same_moment(
-    connection: Connection, connections: list[Connection]
-) -> None:
-    claimer, claim = await running(connection)
-    await given.expired(connection, claim.job_id)
-    renewer, reaper = connections[:2]
-    async with renewer.transaction():
-        assert await claimer.renew(renewer, given.lease(claim)) == {claim.job_id: False}
-        assert await leases.reap(reaper) == []
-    assert await leases.reap(reaper) == []

@@ -10,7 +10,7 @@ from psycopg import AsyncClientCursor
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import jobs, leases, queues, retention, webhooks
+from longhaul.ledger import claims, jobs, leases, queues, retention, webhooks
 from longhaul.ledger.connection import Connection
 from longhaul.states import Ending
 
@@ -79,7 +79,7 @@ def claim_query(claimer: Claimer) -> dict[str, Any]:
 
 
 async def test_a_claim_reads_the_next_due_job_from_its_index(full: Connection) -> None:
-    nodes = await plan(full, leases._CLAIM, claim_query(Claimer()))
+    nodes = await plan(full, claims._CLAIM, claim_query(Claimer()))
     on_jobs = [node for node in nodes if node.get("Relation Name") == "jobs" or node.get("Index Name")]
     assert "jobs_due" in {node.get("Index Name") for node in on_jobs}
     assert not [node for node in on_jobs if node["Node Type"] == "Seq Scan"]

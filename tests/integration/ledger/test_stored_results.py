@@ -10,8 +10,9 @@ from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
 from longhaul.ledger import jobs, leases, schema
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease
+from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.results import StoredResult
 from longhaul.states import Ending, decide
 

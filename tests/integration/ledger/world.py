@@ -11,8 +11,9 @@ from uuid import UUID
 
 from tests.integration.ledger.given import Claimer
 
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.jobs import NewJob
-from longhaul.ledger.leases import Claim, Written
+from longhaul.ledger.leases import Written
 from longhaul.machine import Job, Limits
 from longhaul.states import TERMINAL, State
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from longhaul.ids import new_job_id
-from longhaul.ledger.leases import AttemptEnd, Claim
+from longhaul.ledger.claims import Claim
+from longhaul.ledger.leases import AttemptEnd
 from longhaul.states import Budget, Ending, State
 from longhaul_worker.attempt import NOTES_AT_MOST, Attempt
 

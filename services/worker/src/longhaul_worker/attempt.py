@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease, Note, Record
+from longhaul.ledger.claims import Claim
+from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record
 from longhaul.results import StoredResult
 from longhaul.states import Ending, State, decide
 

@@ -15,9 +15,10 @@ from uuid import UUID
 import structlog
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
-from longhaul.ledger import catalogue, leases, schema, workers
+from longhaul.ledger import catalogue, claims, leases, schema, workers
+from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import AWAY, Connection, connect, first_line
-from longhaul.ledger.leases import AttemptEnd, Claim, Lease, Written
+from longhaul.ledger.leases import AttemptEnd, Lease, Written
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, decide
 from longhaul.task import TaskSpec
@@ -243,10 +244,10 @@ class Recorder:
         metrics.OUTCOMES_WAITING.set(len(self._ends))
 
     async def _claim(self, connection: Connection) -> None:
-        claims, self._claims = self._claims, defaultdict(list)
+        asked, self._claims = self._claims, defaultdict(list)
         try:
-            for queue, waiting in claims.items():
-                found = await leases.claim(
+            for queue, waiting in asked.items():
+                found = await claims.claim(
                     connection,
                     queue=queue,
                     slots=[slot for slot, _ in waiting],
@@ -273,7 +274,7 @@ class Recorder:
                 )
         finally:
             # Nobody waits through an outage: the doorbell is forgotten, and rung again.
-            for waiting in claims.values():
+            for waiting in asked.values():
                 for _, answer in waiting:
                     if not answer.done():
                         answer.set_result(None)
@@ -304,7 +305,7 @@ class Recorder:
                 self._spool.save(end)
             for attempt in self._attempts.values():
                 attempt.release_checkpoints()
-            claims, self._claims = self._claims, defaultdict(list)
-            for waiting in claims.values():
+            asked, self._claims = self._claims, defaultdict(list)
+            for waiting in asked.values():
                 for _, answer in waiting:
                     answer.set_result(None)

@@ -18,7 +18,8 @@ from typing import Any
 import structlog
 
 from longhaul import telemetry
-from longhaul.ledger.leases import AttemptEnd, Claim
+from longhaul.ledger.claims import Claim
+from longhaul.ledger.leases import AttemptEnd
 from longhaul.states import Ending
 from longhaul_worker import evidence, metrics, protocol
 from longhaul_worker.attempt import Attempt
