@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 from tests import servers
+from tests.pods import Platform, platform
 
 from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -97,3 +99,10 @@ def breakable_redis() -> Iterator[EmbeddedValkey]:
     """An empty Valkey of the test's own, to stop, kill, pause, or reach through a proxy (`tcp_url`)."""
     with servers.temporary_home() as home, EmbeddedValkey(home, tcp=True) as server:
         yield server
+
+
+@pytest.fixture
+def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """A ledger and a Redis of the test's own, and whatever it starts on them."""
+    with platform(database_url, redis_url, tmp_path) as one:
+        yield one

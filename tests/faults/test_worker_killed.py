@@ -17,7 +17,7 @@ from tests import servers
 from tests.faults.service import Service, service
 from tests.integration.api.harness import create_database
 from tests.integration.worker.test_faults import LEASE_SECONDS, run_on_one_of_two
-from tests.pods import Platform, Worker, platform
+from tests.pods import Platform, Worker
 from tests.waiting import eventually, wait_for
 
 from longhaul import doorbell
@@ -30,12 +30,6 @@ JOBS_BETWEEN_KILLS = 8
 MAIN_EVERY = 20
 """One in so many kills is of Celery's main process, which takes seconds to come back."""
 RERING_SECONDS = 5.0
-
-
-@pytest.fixture
-def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    with platform(database_url, redis_url, tmp_path) as one:
-        yield one
 
 
 @pytest.mark.fault("F3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -15,12 +14,6 @@ from longhaul import doorbell
 from longhaul_cli.embedded import EmbeddedValkey
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    with platform(database_url, redis_url, tmp_path) as one:
-        yield one
 
 
 async def wait_published(redis_url: str, *jobs: UUID) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,6 @@ async def run_on_one_of_two(
     job_id = await here.submit(task, params)
     started = await here.wait_event(job_id, "started")
     return job_id, next(worker for worker in workers if worker.name == started["data"]["worker"])
-
-
-@pytest.fixture
-def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    with platform(database_url, redis_url, tmp_path) as one:
-        yield one
 
 
 @pytest.mark.fault("F2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 pytestmark = pytest.mark.anyio
 
 ONE_JOB = {"LONGHAUL_SLOTS": "1", "LONGHAUL_EXIT_AFTER_JOBS": "1"}
-
-
-@pytest.fixture
-def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    with platform(database_url, redis_url, tmp_path) as one:
-        yield one
 
 
 async def test_a_worker_takes_one_job_and_ends(here: Platform) -> None:

@@ -3,12 +3,9 @@ keeps those from work that it is not for, and they say why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import psycopg
 import pytest
-from tests.pods import Platform, Worker, platform
+from tests.pods import Platform, Worker
 from tests.waiting import wait_for
 
 from longhaul.ledger import schema
@@ -29,12 +26,6 @@ UNDO = f"""
 ALTER TABLE jobs RENAME COLUMN due_at TO run_after;
 UPDATE alembic_version SET version_num = '{schema.HEAD}';
 """
-
-
-@pytest.fixture
-def here(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
-    with platform(database_url, redis_url, tmp_path) as one:
-        yield one
 
 
 def migrate(here: Platform, statements: str) -> None:
