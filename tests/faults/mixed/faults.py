@@ -54,7 +54,7 @@ class Scene:
 class Kind:
     name: str
     shows: str
-    """Ids of the list of faults in docs/explanation/faults.md."""
+    """Ids of the list of faults in docs/reference/faults.md."""
     on: Literal["worker", "api", "leader", "standby", "redis", "postgres"]
     strike: Callable[[Scene], None]
     longhaul_only: bool = False

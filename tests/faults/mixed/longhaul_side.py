@@ -1,4 +1,4 @@
-"""Longhaul under load: two APIs, two controllers, three workers, with the settings of production."""
+"""Longhaul under load: two APIs, two controllers, four workers, with the settings of production."""
 
 from __future__ import annotations
 
