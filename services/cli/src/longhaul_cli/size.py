@@ -25,7 +25,7 @@ from longhaul.sizing.sizing import size as size_of
 from longhaul_cli.documents import read_mapping
 from longhaul_cli.output import JsonFlag, print_json, stderr, stdout
 from longhaul_cli.session import open_ledger
-from longhaul_cli.times import parse_duration, utc_now
+from longhaul_cli.times import parse_duration
 
 
 class Emit(StrEnum):
@@ -94,10 +94,11 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 async def _measured(since_seconds: float) -> dict[str, Any]:
+    from longhaul.ledger.connection import read_clock
     from longhaul.ledger.history import read_recorded
 
-    now = utc_now()
     async with open_ledger() as connection:
+        now = await read_clock(connection)
         runs = [
             Run(job.due_at.timestamp(), job.started_at.timestamp(), job.run_seconds)
             async for job in read_recorded(connection, since=now - timedelta(seconds=since_seconds), until=now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -32,15 +31,24 @@ def measure(runs: Iterable[Run]) -> dict[str, float]:
     durations = [run.run_seconds for run in known]
     mean = sum(durations) / len(durations)
     variance = sum((one - mean) ** 2 for one in durations) / len(durations)
-    arrivals = Counter(int(run.due // PEAK_SECONDS) for run in known)
     mean = max(mean, 0.001)
     return {
-        "jobs_per_second": max(arrivals.values()) / PEAK_SECONDS,
+        "jobs_per_second": _most_within(sorted(run.due for run in known), PEAK_SECONDS) / PEAK_SECONDS,
         "task_seconds": mean,
         "task_seconds_cv": sqrt(variance) / mean,
         "max_job_seconds": max(1, ceil(max(durations))),
         "waiting_jobs": _most_waiting(known),
     }
+
+
+def _most_within(moments: list[float], seconds: float) -> int:
+    """The most of them in any stretch of so many seconds."""
+    most = first = 0
+    for index, moment in enumerate(moments):
+        while moments[first] <= moment - seconds:
+            first += 1
+        most = max(most, index - first + 1)
+    return most
 
 
 def _most_waiting(runs: list[Run]) -> int:
