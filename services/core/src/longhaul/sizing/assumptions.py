@@ -39,7 +39,11 @@ class Assumptions(BaseModel):
     )
     availability: float = Field(default=0.999, ge=0.9, lt=1, description="share of the time that it must be up")
     zones: int = Field(default=3, ge=1, le=9, description="availability zones that it runs in")
-    waiting_jobs: int = Field(default=10_000, ge=0, description="jobs that wait at once at the worst")
+    waiting_jobs: int | None = Field(
+        default=None,
+        ge=0,
+        description="jobs that wait at once at the worst: all that come until a burst's pods are there",
+    )
 
     api_requests_per_second_per_pod: float = Field(default=20.0, gt=0, description="what an API pod answers a second")
     api_headroom: float = Field(default=1.5, ge=1, description="how much more the API may scale to than the peak needs")

@@ -142,8 +142,8 @@ def _servers(redis: Redis, postgres: Postgres) -> list[Line]:
             GUIDE_REDIS,
             "the guide's choice; the next tier above 70 % memory or where persistence is needed",
             f"Azure Managed Redis {redis.tier} ({_n(redis.tier_gb)} GB), no cluster",
-            f"Azure Cache for Redis is being retired; doorbells and running jobs are {redis.memory_gib * 1024:.0f} MiB with "
-            f"the buffers of {redis.connections:,} connections, less than {MEMORY_SHARE:.0%}; nothing in it must persist",
+            f"Azure Cache for Redis is being retired; {redis.waiting_jobs:,} doorbells (what comes until a burst's pods are "
+            f"there) and the running jobs are {redis.memory_gib * 1024:.0f} MiB with the buffers of {redis.connections:,} connections, less than {MEMORY_SHARE:.0%}; nothing in it must persist",
         ),
         Line(
             "PostgreSQL",

@@ -45,9 +45,13 @@ def size(assumptions: Assumptions, prices: Prices | None = None) -> Sizing:
     packed = fleets.packed(assumptions, guide)
     needed = fleets.needed(assumptions)
     pods = {"api_pods": needed.api_max_replicas, "worker_pods": needed.worker_max_replicas}
-    redis, postgres = tiers.redis_for(assumptions, **pods), tiers.postgres_for(assumptions, **pods)
-    leaves_after_seconds = assumptions.max_job_seconds + GRACE_SECONDS
     burst = reaction(assumptions, before=1, after=needed.worker_max_replicas)
+    waiting_jobs = assumptions.waiting_jobs
+    if waiting_jobs is None:
+        waiting_jobs = ceil(assumptions.arrivals_per_second * burst.seconds)
+    redis = tiers.redis_for(assumptions, waiting_jobs=waiting_jobs, **pods)
+    postgres = tiers.postgres_for(assumptions, **pods)
+    leaves_after_seconds = assumptions.max_job_seconds + GRACE_SECONDS
     drain_timeout_minutes = ceil(leaves_after_seconds / 60)
     return Sizing(
         assumptions=assumptions,

@@ -30,10 +30,11 @@ ZONE_REDUNDANT_ABOVE: Final = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """`memory_gib` and `connections` are what is needed."""
+    """`memory_gib` and `connections` are what is needed; `waiting_jobs` what has a doorbell at the worst."""
 
     tier: str
     tier_gb: float
+    waiting_jobs: int
     memory_gib: float
     connections: int
 
@@ -48,7 +49,7 @@ class Postgres:
     is_zone_redundant: bool
 
 
-def redis_for(assumptions: Assumptions, *, api_pods: int, worker_pods: int) -> Redis:
+def redis_for(assumptions: Assumptions, *, waiting_jobs: int, api_pods: int, worker_pods: int) -> Redis:
     """By memory: doorbells of what waits, the sets of what runs, and the clients' buffers."""
     connections = (
         worker_pods * footprint.REDIS_CONNECTIONS_PER_WORKER
@@ -56,15 +57,15 @@ def redis_for(assumptions: Assumptions, *, api_pods: int, worker_pods: int) -> R
         + footprint.REDIS_CONNECTIONS_OF_OTHERS
     )
     memory_bytes = (
-        assumptions.waiting_jobs * footprint.DOORBELL_BYTES
+        waiting_jobs * footprint.DOORBELL_BYTES
         + assumptions.offered * footprint.RUNNING_BYTES
         + connections * footprint.REDIS_CONNECTION_BYTES
     )
     for tier, gigabytes in REDIS_TIERS:
         if memory_bytes <= gigabytes * 1e9 * MEMORY_SHARE:
-            return Redis(tier, gigabytes, memory_bytes / 2**30, connections)
+            return Redis(tier, gigabytes, waiting_jobs, memory_bytes / 2**30, connections)
     raise ConfigurationError(
-        f"{assumptions.waiting_jobs:,} waiting jobs are {memory_bytes / 2**30:.0f} GiB of doorbells: state fewer, or limit "
+        f"{waiting_jobs:,} waiting jobs are {memory_bytes / 2**30:.0f} GiB of doorbells: state fewer, or limit "
         "what may wait."
     )
 
