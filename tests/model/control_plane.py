@@ -82,7 +82,7 @@ def release(
         )
         wait_until(lambda: _is_up("redis"), seconds=120, what="Redis is up")
         password = _redis_password()
-        service = Service.get(f"{RELEASE}-redis", namespace=NAMESPACE)
+        service = Service.get(f"{RELEASE}-backing-redis", namespace=NAMESPACE)
         with service.portforward(6379, local_port=None) as port:
             yield redis.Redis(host="127.0.0.1", port=port, password=password, socket_timeout=10)
 

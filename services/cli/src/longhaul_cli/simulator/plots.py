@@ -28,6 +28,8 @@ def draw(outcomes: Sequence[tuple[str, Outcome]]) -> bytes:
     grid: Any = figure.subplots(4, len(outcomes), squeeze=False, sharey="row")
     for column, (name, outcome) in enumerate(outcomes):
         _draw_column([row[column] for row in grid], _plain(name), outcome)
+    for row in grid:  # once all is drawn, as each row shares its scale
+        row[0].set_ylim(bottom=0)
     png = BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
@@ -55,7 +57,6 @@ def _draw_column(rows: Sequence[Any], name: str, outcome: Outcome) -> None:
     nodes.set_xlabel("hours")
     for axes in (jobs, pods, nodes):
         axes.legend(loc="upper right", fontsize=8, frameon=False)
-        axes.set_ylim(bottom=0)
     _draw_waits(waits, outcome)
     for axes in rows:
         axes.spines[["top", "right"]].set_visible(False)
@@ -75,7 +76,7 @@ def _draw_waits(axes: Any, outcome: Outcome) -> None:
 
 
 def thin(samples: Sequence[Sample], points: int) -> list[Sample]:
-    """At most so many of them; of each run that becomes one, that with the most that waits: no peak is lost."""
+    """At most so many of them; of each run that becomes one, that with the most that waits: none of its peaks is lost."""
     run = max(1, -(-len(samples) // points))
     return [max(samples[at : at + run], key=lambda one: one.waiting) for at in range(0, len(samples), run)]
 
