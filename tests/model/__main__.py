@@ -73,11 +73,15 @@ def main() -> int:
 
 
 def _nodes(assumptions: Assumptions) -> tuple[int, int, int]:
-    """Nodes by the guide's division, by `longhaul size`, and those with which the real scheduler finds a place for all."""
+    """Nodes by the guide's division, by `longhaul size`, and those with which the real scheduler finds a place for all.
+
+    It begins with one node less than `longhaul size` says, and adds one while pods wait.
+    """
     guide = by_guide(assumptions)
+    counted = packed(assumptions, guide).nodes
     fixed = {"mode": "none", "minReplicas": guide.worker_max_replicas}
     print(f"model: the nodes of {guide.worker_max_replicas} workers ...", file=sys.stderr, flush=True)
-    count = guide.nodes
+    count = counted - 1
     with (
         control_plane.fake_nodes(count, assumptions),
         control_plane.release(assumptions, guide, fixed, _helm_set()),
@@ -87,7 +91,7 @@ def _nodes(assumptions: Assumptions) -> tuple[int, int, int]:
         while wait_until(control_plane.Settled(), seconds=120, what="the scheduler has tried all pods") != "all placed":
             control_plane.add_nodes(count, 1, assumptions)
             count += 1
-    return guide.nodes, packed(assumptions, guide).nodes, count
+    return guide.nodes, counted, count
 
 
 def _replicas(workload: Workload, autoscaling: Mapping[str, Any]) -> tuple[Comparison, int]:

@@ -88,9 +88,12 @@ def release(
 
 
 class Settled:
-    """Whether the scheduler is done: `all placed`, or `some wait` once as many have waited for several looks."""
+    """Whether the scheduler is done: `all placed`, or `some wait` once as many have waited for several looks.
 
-    LOOKS = 4
+    A look takes half a second or more, and the scheduler tries a pod again within 10 s.
+    """
+
+    LOOKS = 25
 
     def __init__(self) -> None:
         self._seen: list[int] = []

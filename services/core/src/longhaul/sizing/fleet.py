@@ -42,9 +42,8 @@ class Fleet:
 
 def by_guide(assumptions: Assumptions) -> Fleet:
     """The guide's arithmetic: CPU and memory of all pods, divided by a node's."""
-    api_max = round_up(
-        assumptions.request_rate_per_second / assumptions.api_requests_per_second_per_pod * assumptions.api_headroom
-    )
+    rate = assumptions.request_rate_per_second / assumptions.api_requests_per_second_per_pod
+    api_max = max(assumptions.api_min_replicas, round_up(rate * assumptions.api_headroom))
     workers = round_up(assumptions.offered / assumptions.tasks_per_worker)
     cpu, memory = _peak(assumptions, api_max, workers, assumptions.worker_cpu, assumptions.worker_memory_gib)
     nodes = max(
@@ -52,7 +51,7 @@ def by_guide(assumptions: Assumptions) -> Fleet:
     )
     return Fleet(
         api_min_replicas=assumptions.api_min_replicas,
-        api_max_replicas=max(assumptions.api_min_replicas, api_max),
+        api_max_replicas=api_max,
         worker_max_replicas=workers,
         tasks_per_worker=assumptions.tasks_per_worker,
         worker_cpu=assumptions.worker_cpu,
