@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Tree:
     """A copy of `terraform/`."""
 
     path: Path
+    initialized: set[str] = field(default_factory=set)
+    """Folders in which `init` came to its end."""
 
     def run(self, folder: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Terraform in a folder of the copy."""
@@ -45,12 +47,13 @@ class Tree:
 
     def init(self, folder: str) -> None:
         """Fetch the providers; where they can't be had, skip the test. Raises AssertionError for anything else."""
-        if (self.path / folder / ".terraform").exists():
+        if folder in self.initialized:
             return
         done = self.run(folder, "init", "-backend=false", "-input=false", "-no-color")
         if "Failed to query available provider packages" in done.stderr or "Failed to install provider" in done.stderr:
             pytest.skip("Terraform's providers can't be had: go online, or name a mirror in TF_CLI_CONFIG_FILE.")
         assert done.returncode == 0, done.stdout + done.stderr
+        self.initialized.add(folder)
 
     def test(self, folder: str, *arguments: str) -> Outcome:
         """Run `terraform test` in a folder that is initialized; with `-verbose` it tells outputs."""

@@ -42,7 +42,11 @@ def fake_nodes(count: int, assumptions: Assumptions) -> Iterator[None]:
         run("kubectl", "apply", "--filename=-", text=json.dumps(_daemons(assumptions)))
         yield
     finally:
-        run("kubectl", "delete", "daemonset", "fake-daemons", "--namespace=default", "--ignore-not-found")
+        # With its pods, which no node would end any more.
+        run(
+            *("kubectl", "delete", "daemonset", "fake-daemons", "--namespace=default", "--ignore-not-found"),
+            *("--cascade=foreground", "--timeout=60s"),
+        )
         run("kubectl", "delete", "nodes", f"--selector={_KIND}", "--ignore-not-found")
 
 
