@@ -10,7 +10,7 @@ from tests.model.comparison import Comparison
 
 from longhaul.sizing.assumptions import Assumptions
 from longhaul.sizing.fleet import by_guide
-from longhaul.sizing.lines import resources
+from longhaul.sizing.packing import Room
 
 
 @dataclass
@@ -80,9 +80,13 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 def _pods(assumptions: Assumptions) -> str:
     fleet = by_guide(assumptions)
+    worker, api = (
+        Room.of(fleet.worker_cpu, fleet.worker_memory_gib),
+        Room.of(assumptions.api_cpu, assumptions.api_memory_gib),
+    )
     return (
-        f"{fleet.worker_max_replicas} x {resources(fleet.worker_cpu, fleet.worker_memory_gib)} and "
-        f"{fleet.api_max_replicas} x {resources(assumptions.api_cpu, assumptions.api_memory_gib)}"
+        f"{fleet.worker_max_replicas} workers of {worker.cpu}, {worker.memory}; {fleet.api_max_replicas} API pods of "
+        f"{api.cpu}, {api.memory}"
     )
 
 

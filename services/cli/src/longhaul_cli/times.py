@@ -11,12 +11,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
-def parse_duration(text: str) -> float:
-    """Seconds in `90s`, `1.5h`, `7d` or `1h30m`. Raises typer.BadParameter."""
+def seconds_in(text: str) -> float:
+    """Seconds in `90s`, `1.5h`, `7d` or `1h30m`. Raises ValueError."""
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
-        raise typer.BadParameter(f"{text!r} is no duration: write 90s, 15m, 2h, 7d or 1h30m.")
+        raise ValueError("write 90s, 15m, 2h, 7d or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def parse_duration(text: str) -> float:
+    """As `seconds_in`, for a command's options. Raises typer.BadParameter."""
+    try:
+        return seconds_in(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no duration: {error}.") from None
 
 
 def parse_moment(text: str, now: datetime) -> datetime:

@@ -113,7 +113,7 @@ def test_one_seed_has_the_same_jobs_and_another_stream_changes_none(tmp_path: Pa
         ("{duration: 1h, streams: {}}", "streams: "),
         (
             "{duration: soon, streams: {a: {per_hour: 1, run: {fixed: 1}}}}",
-            "duration is 'soon': write a duration such as",
+            "duration is 'soon': write 90s, 15m",
         ),
         ("{duration: 1h, streams: {a: {per_hour: -1, run: {fixed: 1}}}}", "streams.a.per_hour is -1: "),
         ("{duration: 1h, streams: {a: {per_hour: 1}}}", "streams.a.run is missing."),

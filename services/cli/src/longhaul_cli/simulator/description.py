@@ -10,10 +10,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from longhaul.errors import ConfigurationError
+from longhaul_cli.times import seconds_in
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw]\s*)+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*(m|k|K|M|G|T|Ki|Mi|Gi|Ti)?")
 _SCALES = {
     "m": 1e-3,
@@ -63,9 +61,7 @@ def seconds_of(value: object) -> float:
     """Seconds, from a number or a text such as `90s`, `15m`, `1h30m`. Raises ValueError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
-    raise ValueError("write a duration such as 90s, 15m, 2h or 7d")
+    return seconds_in(str(value))
 
 
 def _quantity(value: object) -> float:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from longhaul.sizing.assumptions import Assumptions
-from longhaul.sizing.fleet import Fleet
+from longhaul.sizing.fleet import LIMIT_FACTOR, Fleet
+from longhaul.sizing.packing import Room
 
 
 def helm_values(assumptions: Assumptions, fleet: Fleet) -> dict[str, Any]:
@@ -70,14 +71,11 @@ def _aligned(values: Mapping[str, float]) -> Iterator[str]:
 
 
 def _resources(cpu: float, memory_gib: float) -> dict[str, dict[str, str]]:
-    def amounts(factor: int) -> dict[str, str]:
-        return {"cpu": f"{round(cpu * 1000) * factor}m", "memory": _memory(round(memory_gib * 1024) * factor)}
-
-    return {"requests": amounts(1), "limits": amounts(2)}
-
-
-def _memory(mib: int) -> str:
-    return f"{mib // 1024}Gi" if mib % 1024 == 0 else f"{mib}Mi"
+    room = Room.of(cpu, memory_gib)
+    return {
+        name: {"cpu": amount.cpu, "memory": amount.memory}
+        for name, amount in (("requests", room), ("limits", room.times(LIMIT_FACTOR)))
+    }
 
 
 def _headroom(assumptions: Assumptions, fleet: Fleet) -> float:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Final
 
 from longhaul.sizing import footprint, queueing
 from longhaul.sizing.assumptions import Assumptions
 from longhaul.sizing.packing import Pods, Room, nodes_for
+
+LIMIT_FACTOR: Final = 2
+"""What a pod may take, for what it requests: the guide's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Final
 from longhaul.sizing import queueing
 from longhaul.sizing import reaction as reactions
 from longhaul.sizing.assumptions import Assumptions
-from longhaul.sizing.fleet import Fleet, api_replicas_at_peak, slots_for_target
+from longhaul.sizing.fleet import LIMIT_FACTOR, Fleet, api_replicas_at_peak, slots_for_target
+from longhaul.sizing.packing import Room
 from longhaul.sizing.reaction import Reaction
 from longhaul.sizing.tiers import GUIDE_REDIS, MEMORY_SHARE, Postgres, Redis
 
@@ -54,15 +55,18 @@ def lines(
 def _api(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
     per_pod, peak = a.api_requests_per_second_per_pod, api_replicas_at_peak(a)
     exact = a.request_rate_per_second / per_pod * a.api_headroom
-    request = resources(a.api_cpu, a.api_memory_gib)
-    limits = resources(a.api_cpu * 2, a.api_memory_gib * 2)
     held = f"{_n(a.request_rate_per_second)} / {_n(per_pod)} / {_n(a.api_cpu_target)}"
     why = f"at {a.api_cpu_target:.0%} CPU the peak takes {held} = {_n(a.request_rate_per_second / per_pod / a.api_cpu_target)}, so {peak} pods"
     if a.zones > 1:
         why += f"; so many must be left where one of {a.zones} zones is lost"
     return [
         Line(
-            "API pod", "requests / limits", f"{request} / {limits}", f"{_n(per_pod)} requests/s a pod", "the same", ""
+            "API pod",
+            "requests / limits",
+            resources(a.api_cpu, a.api_memory_gib),
+            f"{_n(per_pod)} requests/s a pod",
+            "the same",
+            "",
         ),
         Line(
             "API",
@@ -97,11 +101,9 @@ def _workers(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
         Line(
             "worker pod",
             "requests / limits",
-            f"{resources(guide.worker_cpu, guide.worker_memory_gib)} / "
-            f"{resources(guide.worker_cpu * 2, guide.worker_memory_gib * 2)}",
+            resources(guide.worker_cpu, guide.worker_memory_gib),
             "one task's need",
-            f"{resources(needed.worker_cpu, needed.worker_memory_gib)} / "
-            f"{resources(needed.worker_cpu * 2, needed.worker_memory_gib * 2)}",
+            resources(needed.worker_cpu, needed.worker_memory_gib),
             f"{needed.tasks_per_worker} x a task's need, and memory for Longhaul's own processes",
         ),
         Line(
@@ -222,9 +224,10 @@ def _time(
 
 
 def resources(cpu: float, memory_gib: float) -> str:
-    """As Kubernetes writes them: `250m, 256Mi`."""
-    mib = round(memory_gib * 1024)
-    return f"{round(cpu * 1000)}m, {f'{mib // 1024}Gi' if mib % 1024 == 0 else f'{mib}Mi'}"
+    """Requests and limits, as the guide writes them: `250m, 256Mi / 500m, 512Mi`."""
+    room = Room.of(cpu, memory_gib)
+    limit = room.times(LIMIT_FACTOR)
+    return f"{room.cpu}, {room.memory} / {limit.cpu}, {limit.memory}"
 
 
 def _n(value: float) -> str:

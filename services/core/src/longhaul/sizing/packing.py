@@ -19,6 +19,19 @@ class Room:
         """From vCPU and GiB, rounded."""
         return cls(floor(cpu * 1000 + 0.5), floor(memory_gib * 1024 + 0.5))
 
+    @property
+    def cpu(self) -> str:
+        """As Kubernetes writes it: `250m`."""
+        return f"{self.millicores}m"
+
+    @property
+    def memory(self) -> str:
+        """As Kubernetes writes it: `256Mi`, or `1Gi` where it is whole."""
+        return f"{self.mib}Mi" if self.mib % 1024 else f"{self.mib // 1024}Gi"
+
+    def times(self, factor: int) -> Room:
+        return Room(self.millicores * factor, self.mib * factor)
+
     def fits(self, other: Room) -> int:
         """How many of the other fit in here."""
         return max(0, min(self.millicores // max(1, other.millicores), self.mib // max(1, other.mib)))
