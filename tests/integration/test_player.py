@@ -30,14 +30,17 @@ def test_jobs_wait_run_and_end(redis_url: str) -> None:
         player.play(30, {"a", "b"})
         assert shown(client) == (0, 0)
         assert player.work() == []
-        assert player.interrupted == 0
 
 
-def test_a_pod_that_goes_gives_its_jobs_back(redis_url: str) -> None:
+def test_what_runs_on_a_pod_that_goes_ends_and_is_no_demand(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        player = Player(deque(Job(due_seconds=0, run_seconds=10) for _ in range(2)), slots=2, client=client)
+        player = Player(deque(Job(due_seconds=0, run_seconds=10) for _ in range(3)), slots=2, client=client)
         player.play(0, {"a"})
         assert [one.worker for one in player.work()] == ["a"]
-        player.play(1, set())
-        assert shown(client) == (2, 0)
-        assert player.interrupted == 2
+        assert shown(client) == (1, 2)
+        player.play(1, {"b"})
+        assert shown(client) == (0, 1)
+        player.play(10.5, {"b"})
+        assert shown(client) == (0, 1)
+        player.play(11, {"b"})
+        assert shown(client) == (0, 0)

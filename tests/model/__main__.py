@@ -34,7 +34,7 @@ SHARES = (0.25, 0.5, 0.75, 0.95)
 """Of the most replicas: how long it takes to these."""
 PHASES = 30
 """Nobody outside knows when in its period an HPA looks: of so many seeds the one whose first step is at the same time."""
-FAKE_POD_START_SECONDS = 1.0
+FAKE_POD_START_SECONDS = 0.0
 SIZES: tuple[Mapping[str, float], ...] = (
     {},
     {"concurrent_tasks": 400, "worker_cpu": 1.2, "worker_memory_gib": 3},
@@ -42,6 +42,7 @@ SIZES: tuple[Mapping[str, float], ...] = (
 )
 """What differs from the guide's case: its own pods, large ones, and such that memory decides."""
 SHORT_SIZES = SIZES[1:2]
+PARTS = ("nodes", "replicas")
 SHORT_SCALE_DOWN = {
     "scaleDown": {
         "stabilizationWindowSeconds": 30,
@@ -55,18 +56,20 @@ def main() -> int:
     """The exit code."""
     arguments = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
     arguments.add_argument("--short", action="store_true", help="smaller, and in a few minutes")
-    short = arguments.parse_args().short
+    arguments.add_argument("--only", choices=PARTS, help="this part")
+    given = arguments.parse_args()
     if reason := control_plane.why_none():
         print(f"The model is not compared: {reason}", file=sys.stderr)
         return 0
     report = Report(limits=(ERROR_AT_MOST, SECONDS_AT_MOST))
-    for changes in SHORT_SIZES if short else SIZES:
-        assumptions = parse({**PRESETS["aks-guide"], **changes})
-        report.sizes.append((assumptions, *_nodes(assumptions)))
-    workload, autoscaling = (SHORT, SHORT_SCALE_DOWN) if short else (GUIDE, {})
-    comparison, report.interrupted = _replicas(workload, autoscaling)
-    report.comparison = comparison
-    report.times = list(_times(comparison))
+    if given.only in {None, "nodes"}:
+        for changes in SHORT_SIZES if given.short else SIZES:
+            assumptions = parse({**PRESETS["aks-guide"], **changes})
+            report.sizes.append((assumptions, *_nodes(assumptions)))
+    if given.only in {None, "replicas"}:
+        workload, autoscaling = (SHORT, SHORT_SCALE_DOWN) if given.short else (GUIDE, {})
+        report.comparison = _replicas(workload, autoscaling)
+        report.times = list(_times(report.comparison))
     report.write(ROOT / "build")
     print(report.markdown())
     return 0 if report.passed else 1
@@ -94,8 +97,8 @@ def _nodes(assumptions: Assumptions) -> tuple[int, int, int]:
     return guide.nodes, counted, count
 
 
-def _replicas(workload: Workload, autoscaling: Mapping[str, Any]) -> tuple[Comparison, int]:
-    """The curve of ready workers, on the real control plane and simulated; and jobs that were interrupted on the former."""
+def _replicas(workload: Workload, autoscaling: Mapping[str, Any]) -> Comparison:
+    """The curve of workers that have a place, on the real control plane and simulated."""
     assumptions = parse(PRESETS["aks-guide"])
     guide = by_guide(assumptions)
     nodes = packed(assumptions, guide).nodes
@@ -104,12 +107,12 @@ def _replicas(workload: Workload, autoscaling: Mapping[str, Any]) -> tuple[Compa
         control_plane.fake_nodes(nodes, assumptions),
         control_plane.release(assumptions, guide, autoscaling, _helm_set()) as client,
     ):
-        wait_until(lambda: control_plane.ready_workers() == 1, seconds=120, what="the first worker is ready")
-        real, interrupted = asyncio.run(watch(workload, guide.tasks_per_worker, client))
+        wait_until(lambda: control_plane.ready_workers() == 1, seconds=120, what="the first worker is there")
+        real = asyncio.run(watch(workload, guide.tasks_per_worker, client))
     values = merge(helm_values(assumptions, guide), {"worker": {"poolDefaults": {"autoscaling": autoscaling}}})
     curves = [_simulated(workload, values, nodes, seed) for seed in range(PHASES)]
     first = _first_step(real)
-    return Comparison(real=real, simulated=min(curves, key=lambda curve: abs(_first_step(curve) - first))), interrupted
+    return Comparison(real=real, simulated=min(curves, key=lambda curve: abs(_first_step(curve) - first)))
 
 
 def _simulated(workload: Workload, values: Mapping[str, Any], nodes: int, seed: int) -> list[int]:

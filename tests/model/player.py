@@ -24,9 +24,8 @@ class Player:
     client: redis.Redis
     waiting: deque[Job] = field(default_factory=deque)
     busy: dict[str, int] = field(default_factory=dict)
-    """Jobs on each pod that is there."""
-    interrupted: int = 0
-    _ends: list[tuple[float, int, str, Job]] = field(default_factory=list)
+    """Jobs on each pod that is there and not going."""
+    _ends: list[tuple[float, int, str]] = field(default_factory=list)
     _count: int = 0
 
     @property
@@ -38,12 +37,15 @@ class Player:
         return [Work(worker=pod, lost_seconds=0, is_interruptible=True) for pod, count in self.busy.items() if count]
 
     def play(self, now: float, ready: set[str]) -> None:
-        """Go on to `now`, with these pods, and publish the demand where KEDA reads it."""
-        for gone in self.busy.keys() - ready:
-            self._lose(gone)
-        self.busy |= dict.fromkeys(ready - self.busy.keys(), 0)
+        """Go on to `now`, with these pods, and publish the demand where KEDA reads it.
+
+        A pod that is not among them any more drains: its jobs go on to their end, and are no demand.
+        """
+        self.busy = {pod: self.busy.get(pod, 0) for pod in ready}
         while self._ends and self._ends[0][0] <= now:
-            self.busy[heapq.heappop(self._ends)[2]] -= 1
+            pod = heapq.heappop(self._ends)[2]
+            if pod in self.busy:
+                self.busy[pod] -= 1
         while self.jobs and self.jobs[0].due_seconds <= now:
             self.waiting.append(self.jobs.popleft())
         free = [pod for pod, count in self.busy.items() for _ in range(self.slots - count)]
@@ -51,17 +53,8 @@ class Player:
             job = self.waiting.popleft()
             self.busy[pod] += 1
             self._count += 1
-            heapq.heappush(self._ends, (now + job.run_seconds, self._count, pod, job))
+            heapq.heappush(self._ends, (now + job.run_seconds, self._count, pod))
         self._publish()
-
-    def _lose(self, pod: str) -> None:
-        """A pod that went takes its jobs along: they wait again, in their place."""
-        lost = [end for end in self._ends if end[2] == pod]
-        self._ends = [end for end in self._ends if end[2] != pod]
-        heapq.heapify(self._ends)
-        self.waiting.extendleft(end[3] for end in lost)
-        self.interrupted += len(lost)
-        del self.busy[pod]
 
     def _publish(self) -> None:
         bells, running = doorbell.key(QUEUE), doorbell.running_key(POOL)

@@ -11,17 +11,31 @@ from tests.model import control_plane
 from tests.model.player import Player
 from tests.model.workload import Workload
 
+from longhaul_controller import pods
 from longhaul_controller.deletion_cost import plan
-from longhaul_controller.pods import Pods
+from longhaul_controller.pods import Pod, Pods
 
 COSTS_EVERY_SECONDS, PATCHES_AT_ONCE = 2.0, 40
 """The controller's defaults."""
 LOOK_EVERY_SECONDS = 0.5
 
 
-async def watch(workload: Workload, slots: int, client: redis.Redis) -> tuple[list[int], int]:
-    """Ready worker pods at each second from the start, and how many jobs were interrupted."""
-    pods = Pods(
+class PlacedPods(Pods):
+    """Pods on a node, that are not going: on nodes that run nothing this is as good as running."""
+
+    async def read(self) -> list[Pod]:
+        query = [("labelSelector", self._selector), ("fieldSelector", "spec.nodeName!="), ("resourceVersion", "0")]
+        answer = await self._call("GET", pods._PODS, query=query, headers={"Accept": pods._METADATA_LIST})
+        return [
+            Pod(name=one["metadata"]["name"], annotations=one["metadata"].get("annotations", {}))
+            for one in answer.get("items") or []
+            if "deletionTimestamp" not in one["metadata"]
+        ]
+
+
+async def watch(workload: Workload, slots: int, client: redis.Redis) -> list[int]:
+    """Worker pods that have a place, at each second from the start."""
+    placed = PlacedPods(
         namespace=control_plane.NAMESPACE,
         selector=f"app.kubernetes.io/instance={control_plane.RELEASE},app.kubernetes.io/component=worker",
     )
@@ -31,21 +45,21 @@ async def watch(workload: Workload, slots: int, client: redis.Redis) -> tuple[li
     began = time.monotonic()
     try:
         while (now := time.monotonic() - began) < workload.watch_seconds:
-            there = await pods.read()
+            there = await placed.read()
             player.play(now, {pod.name for pod in there})
             curve += [len(there)] * (int(now) + 1 - len(curve))
             if costs is None or costs.done():
-                costs = asyncio.create_task(_write_costs(pods, player))
+                costs = asyncio.create_task(_write_costs(placed, player))
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         if costs is not None:
             await costs
     finally:
-        await pods.close()
-    return curve, player.interrupted
+        await placed.close()
+    return curve
 
 
-async def _write_costs(pods: Pods, player: Player) -> None:
+async def _write_costs(placed: Pods, player: Player) -> None:
     """As the controller does it, by its own plan."""
-    for patch in plan(player.work(), await pods.read())[:PATCHES_AT_ONCE]:
-        await pods.annotate(patch.pod, patch.annotations)
+    for patch in plan(player.work(), await placed.read())[:PATCHES_AT_ONCE]:
+        await placed.annotate(patch.pod, patch.annotations)
     await asyncio.sleep(COSTS_EVERY_SECONDS)

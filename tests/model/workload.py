@@ -35,7 +35,7 @@ class Workload:
 
 
 GUIDE = Workload(
-    burst_at=20, burst=500, jobs_per_second=1000 / 30, stream_seconds=240, task_seconds=30, watch_seconds=900
+    burst_at=20, burst=500, jobs_per_second=1000 / 30, stream_seconds=90, task_seconds=30, watch_seconds=600
 )
 """The guide's 1,000 tasks of 30 s at once, with half of them in one moment, and then the way down."""
 SHORT = Workload(
