@@ -150,7 +150,7 @@ class Keeper:
         await workers.register(self.connection, worker)
 
     async def claim(self, queue: str = "default") -> Claim:
-        (claim,) = await claims.claim(
+        found = await claims.claim(
             self.connection,
             queue=queue,
             slots=[0],
@@ -159,6 +159,7 @@ class Keeper:
             worker="keeper",
             lease_seconds=600,
         )
+        claim = found[0]
         await self._publish(
             [
                 Written(
