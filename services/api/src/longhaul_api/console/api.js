@@ -11,6 +11,12 @@ export class Problem extends Error {
   }
 }
 
+// What becomes of a request, or of an answer, that is cut off.
+function cutOff(error) {
+  if (error.name === "AbortError") return error;
+  return new Problem({ code: "unreachable", detail: "The API does not answer. This page goes on trying." });
+}
+
 export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
   const all = { Accept: "application/json", ...headers };
   const key = keyField.value.trim();
@@ -20,14 +26,20 @@ export async function ask(path, { method = "GET", body, headers = {}, signal } =
   try {
     response = await fetch(path, { method, headers: all, body: JSON.stringify(body), signal, cache: "no-store" });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem({ code: "unreachable", detail: "The API does not answer. This page goes on trying." });
+    throw cutOff(error);
   }
   if (response.ok) return response;
   throw new Problem(await response.json().catch(() => ({ title: `The API answered ${response.status}.` })));
 }
 
-export const read = async (path, options) => (await ask(path, options)).json();
+export async function read(path, options) {
+  const response = await ask(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    throw cutOff(error);
+  }
+}
 
 // The events of a job as they come: fetch, not EventSource, which can't send the key.
 export async function* events(body) {
