@@ -141,3 +141,5 @@ def test_a_priority_class_is_for_all_but_the_headroom() -> None:
     assert release.one("PriorityClass")["value"] == 500
     assert release.pod("Deployment", "worker-default")["priorityClassName"] == "longhaul"
     assert release.pod("Deployment", "headroom")["priorityClassName"] == "longhaul-headroom"
+    (migrate,) = (one for one in release.all("Job") if "migrate" in one["metadata"]["name"])
+    assert "priorityClassName" not in migrate["spec"]["template"]["spec"], "the hook runs before the class is made"

@@ -161,11 +161,12 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The PriorityClass of a pod: its own, the config's, the release's, or none. */}}
+{{/* The PriorityClass of a pod: its own, the config's, the release's, or none. The migration is a hook that runs before
+the release's is made. */}}
 {{- define "longhaul.priorityClass" -}}
 {{- $values := .root.Values -}}
 {{- $made := $values.priorityClass.name | default (include "longhaul.fullname" .root) -}}
-{{- .priorityClassName | default .config.priorityClassName | default (ternary $made "" $values.priorityClass.create) -}}
+{{- .priorityClassName | default .config.priorityClassName | default (ternary $made "" (and $values.priorityClass.create (ne .component "migrate"))) -}}
 {{- end -}}
 
 {{/* The three probes of a container on its port .port, which have .startupSeconds to answer /startupz or .startup. */}}
