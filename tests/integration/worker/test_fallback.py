@@ -13,7 +13,7 @@ from longhaul_cli.embedded import EmbeddedValkey
 
 pytestmark = pytest.mark.anyio
 
-SILENCE_SECONDS = "2"
+SILENCE_SECONDS = "3"
 """Instead of 30."""
 
 
@@ -76,3 +76,4 @@ async def test_a_job_that_runs_when_redis_goes_is_not_disturbed(
     wait_fallback(worker, on=False)
     job = await here.wait_state(job_id, "succeeded")
     assert (job["attempt"], job["result"]["steps_done_here"]) == (1, 100)
+    assert worker.log.count("ledger_asked_directly") == 1  # a Redis that is well is not taken for a silent one

@@ -41,7 +41,8 @@ class Probes:
                 self._deep_since = None
             elif self._deep_since is None:
                 self._deep_since = time.monotonic()
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            # A Redis that answers may never seem silent only because nobody asked it.
+            await asyncio.sleep(min(LOOK_EVERY_SECONDS, self._settings.redis_silence_seconds / 4))
 
     async def live(self) -> dict[str, str]:
         """Wrong where Celery's loop is silent, or this pod is deaf. That this answers at all is the keeper's own loop."""
