@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from uuid import uuid4
 
 import pytest
@@ -53,14 +52,13 @@ async def test_a_hundred_readers_at_once_each_get_their_own_job(api: Api) -> Non
 
 async def test_a_long_poll_answers_at_the_next_change(api: Api, keeper: Keeper) -> None:
     job = await api.submit()
-    waiting = asyncio.create_task(api.client.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=10"}))
+    waiting = asyncio.create_task(api.client.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=60"}))
     await api.listening(1)
-    began = time.monotonic()
     await keeper.claim()
-    answer = await waiting
-    assert time.monotonic() - began < 2
+    async with asyncio.timeout(20):
+        answer = await waiting
     assert (answer.status_code, answer.json()["state"]) == (200, "running")
-    assert answer.headers["preference-applied"] == "wait=10"
+    assert answer.headers["preference-applied"] == "wait=60"
     assert api.context.hub.count() == 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.api.harness import REPORT, Api, EventStream, Keeper, serving
@@ -35,10 +33,6 @@ async def test_the_process_lives_and_is_ready(api: Api) -> None:
     assert (await api.client.get("/livez")).json() == {"status": "ok"}
     ready = await api.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "ok", "problems": {}, "degraded": {}})
-    began = time.monotonic()
-    for _ in range(100):
-        await api.client.get("/livez")
-    assert time.monotonic() - began < 2
 
 
 async def test_another_schema_is_not_ready_and_says_what_to_do(settings: ApiSettings) -> None:
