@@ -6,6 +6,7 @@ from docs.generator.markdown import code, table
 from pydantic_core import PydanticUndefined
 
 from longhaul.sizing.assumptions import PRESETS, Assumptions, parse
+from longhaul.sizing.lines import lines
 from longhaul.sizing.sizing import size
 
 _PAGE = """# Sizing
@@ -44,7 +45,7 @@ def page() -> str:
         ),
         lines=table(
             ("component", "setting", "guide", "how it follows", "needed", "why"),
-            [(one.component, one.setting, one.guide, one.how, one.needed, one.why) for one in sizing.lines],
+            [(one.component, one.setting, one.guide, one.how, one.needed, one.why) for one in lines(sizing)],
         ),
         assumptions=table(
             ("assumption", "what it is", "default"),

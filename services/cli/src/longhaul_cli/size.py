@@ -18,6 +18,7 @@ from longhaul.errors import ConfigurationError
 from longhaul.sizing import emit as emitted
 from longhaul.sizing.assumptions import PRESETS, parse
 from longhaul.sizing.fleet import Fleet
+from longhaul.sizing.lines import lines
 from longhaul.sizing.measured import Run, measure
 from longhaul.sizing.prices import parse_prices
 from longhaul.sizing.sizing import Sizing
@@ -110,27 +111,30 @@ async def _measured(since_seconds: float) -> dict[str, Any]:
     return measure(runs)
 
 
+def _fleets(sizing: Sizing) -> dict[Numbers, Fleet]:
+    return {Numbers.GUIDE: sizing.guide, Numbers.PACKED: sizing.packed, Numbers.NEEDED: sizing.needed}
+
+
 def _json(sizing: Sizing) -> dict[str, Any]:
-    fleets = {
-        name: asdict(fleet) | {"keda_target": fleet.keda_target, "slots": fleet.slots}
-        for name, fleet in (("guide", sizing.guide), ("packed", sizing.packed), ("needed", sizing.needed))
-    }
     return {
         "assumptions": sizing.assumptions.model_dump(),
-        **fleets,
+        **{
+            name: asdict(fleet) | {"keda_target": fleet.keda_target, "slots": fleet.slots}
+            for name, fleet in _fleets(sizing).items()
+        },
         "redis": asdict(sizing.redis),
         "postgres": asdict(sizing.postgres),
         "reaction": asdict(sizing.reaction) | {"seconds": sizing.reaction.seconds},
         "max_graceful_termination_seconds": sizing.max_graceful_termination_seconds,
         "drain_timeout_minutes": sizing.drain_timeout_minutes,
-        "lines": [asdict(line) for line in sizing.lines],
+        "lines": [asdict(line) for line in lines(sizing)],
         "cost": asdict(sizing.cost) if sizing.cost else None,
     }
 
 
 def _print(sizing: Sizing) -> None:
     console = stdout()
-    for line in sizing.lines:
+    for line in lines(sizing):
         console.print(Text(f"{line.component}: {line.setting}", "bold"))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=8)
@@ -155,12 +159,7 @@ def _print(sizing: Sizing) -> None:
 
 
 def _emit(sizing: Sizing, emit: Emit, numbers: Numbers) -> None:
-    fleets: dict[Numbers, Fleet] = {
-        Numbers.NEEDED: sizing.needed,
-        Numbers.PACKED: sizing.packed,
-        Numbers.GUIDE: sizing.guide,
-    }
-    fleet = fleets[numbers]
+    fleet = _fleets(sizing)[numbers]
     if emit is Emit.HELM:
         import yaml
 

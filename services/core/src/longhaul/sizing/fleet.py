@@ -47,25 +47,13 @@ class Fleet:
 def by_guide(assumptions: Assumptions) -> Fleet:
     """The guide's arithmetic: CPU and memory of all pods, divided by a node's."""
     rate = assumptions.request_rate_per_second / assumptions.api_requests_per_second_per_pod
-    api_max = max(assumptions.api_min_replicas, round_up(rate * assumptions.api_headroom))
-    workers = round_up(assumptions.offered / assumptions.tasks_per_worker)
-    cpu, memory = _peak(assumptions, api_max, workers, assumptions.worker_cpu, assumptions.worker_memory_gib)
-    nodes = max(
-        assumptions.node_min, round_up(cpu / assumptions.node_cpu), round_up(memory / assumptions.node_memory_gib)
-    )
-    return Fleet(
+    return _divided(
+        assumptions,
         api_min_replicas=assumptions.api_min_replicas,
-        api_max_replicas=api_max,
-        worker_max_replicas=workers,
-        tasks_per_worker=assumptions.tasks_per_worker,
-        worker_cpu=assumptions.worker_cpu,
-        worker_memory_gib=assumptions.worker_memory_gib,
-        peak_cpu=cpu,
-        peak_memory_gib=memory,
-        workers_per_node=_free(assumptions).fits(Room.of(assumptions.worker_cpu, assumptions.worker_memory_gib)),
-        nodes=nodes,
-        nodes_max=round_up(nodes * assumptions.node_headroom),
-        oversubscription=assumptions.tasks_per_worker * assumptions.task_cpu / assumptions.worker_cpu,
+        api_max_replicas=max(assumptions.api_min_replicas, round_up(rate * assumptions.api_headroom)),
+        workers=round_up(assumptions.offered / assumptions.tasks_per_worker),
+        slots=assumptions.tasks_per_worker,
+        size=(assumptions.worker_cpu, assumptions.worker_memory_gib),
     )
 
 
@@ -81,30 +69,19 @@ def packed(assumptions: Assumptions, fleet: Fleet) -> Fleet:
 
 def needed(assumptions: Assumptions) -> Fleet:
     """Slots for the wait target, CPU for each task, an API that loses a zone at its peak, and whole pods on nodes."""
-    tasks_per_worker = dense_slots(assumptions)
-    workers = round_up(slots_for_target(assumptions) / tasks_per_worker)
+    slots = dense_slots(assumptions)
     api_max = api_replicas_at_peak(assumptions)
     if assumptions.zones > 1:
         api_max = ceil(api_max / (assumptions.zones - 1)) * assumptions.zones
-    size = worker_size(assumptions, tasks_per_worker)
-    cpu, memory = _peak(assumptions, api_max, workers, *size)
-    return packed(
+    divided = _divided(
         assumptions,
-        Fleet(
-            api_min_replicas=max(assumptions.api_min_replicas, assumptions.zones),
-            api_max_replicas=api_max,
-            worker_max_replicas=workers,
-            tasks_per_worker=tasks_per_worker,
-            worker_cpu=size[0],
-            worker_memory_gib=size[1],
-            peak_cpu=cpu,
-            peak_memory_gib=memory,
-            workers_per_node=_free(assumptions).fits(Room.of(*size)),
-            nodes=0,
-            nodes_max=0,
-            oversubscription=tasks_per_worker * assumptions.task_cpu / size[0],
-        ),
+        api_min_replicas=max(assumptions.api_min_replicas, assumptions.zones),
+        api_max_replicas=api_max,
+        workers=round_up(slots_for_target(assumptions) / slots),
+        slots=slots,
+        size=worker_size(assumptions, slots),
     )
+    return packed(assumptions, divided)
 
 
 def slots_for_target(assumptions: Assumptions) -> int:
@@ -141,12 +118,35 @@ def round_up(value: float) -> int:
     return ceil(round(value, 9))
 
 
-def _peak(
-    assumptions: Assumptions, api_pods: int, worker_pods: int, worker_cpu: float, worker_memory_gib: float
-) -> tuple[float, float]:
-    return (
-        api_pods * assumptions.api_cpu + worker_pods * worker_cpu,
-        api_pods * assumptions.api_memory_gib + worker_pods * worker_memory_gib,
+def _divided(
+    assumptions: Assumptions,
+    *,
+    api_min_replicas: int,
+    api_max_replicas: int,
+    workers: int,
+    slots: int,
+    size: tuple[float, float],
+) -> Fleet:
+    """What follows from the pods, `slots` and `size` being a worker's: nodes by division."""
+    worker_cpu, worker_memory_gib = size
+    cpu = api_max_replicas * assumptions.api_cpu + workers * worker_cpu
+    memory = api_max_replicas * assumptions.api_memory_gib + workers * worker_memory_gib
+    nodes = max(
+        assumptions.node_min, round_up(cpu / assumptions.node_cpu), round_up(memory / assumptions.node_memory_gib)
+    )
+    return Fleet(
+        api_min_replicas=api_min_replicas,
+        api_max_replicas=api_max_replicas,
+        worker_max_replicas=workers,
+        tasks_per_worker=slots,
+        worker_cpu=worker_cpu,
+        worker_memory_gib=worker_memory_gib,
+        peak_cpu=cpu,
+        peak_memory_gib=memory,
+        workers_per_node=_free(assumptions).fits(Room.of(*size)),
+        nodes=nodes,
+        nodes_max=round_up(nodes * assumptions.node_headroom),
+        oversubscription=slots * assumptions.task_cpu / worker_cpu,
     )
 
 

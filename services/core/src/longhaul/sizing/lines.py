@@ -7,11 +7,10 @@ from typing import Final
 
 from longhaul.sizing import queueing
 from longhaul.sizing import reaction as reactions
-from longhaul.sizing.assumptions import Assumptions
-from longhaul.sizing.fleet import LIMIT_FACTOR, Fleet, api_replicas_at_peak, slots_for_target
+from longhaul.sizing.fleet import LIMIT_FACTOR, api_replicas_at_peak, slots_for_target
 from longhaul.sizing.packing import Room
-from longhaul.sizing.reaction import Reaction
-from longhaul.sizing.tiers import GUIDE_REDIS, MEMORY_SHARE, Postgres, Redis
+from longhaul.sizing.sizing import Sizing
+from longhaul.sizing.tiers import GUIDE_REDIS, MEMORY_SHARE
 
 AKS_GRACEFUL_TERMINATION_SECONDS: Final = 600
 AKS_DRAIN_TIMEOUT_MINUTES: Final = 30
@@ -30,29 +29,13 @@ class Line:
     why: str
 
 
-def lines(
-    assumptions: Assumptions,
-    *,
-    guide: Fleet,
-    packed: Fleet,
-    needed: Fleet,
-    redis: Redis,
-    postgres: Postgres,
-    burst: Reaction,
-    leaves_after_seconds: int,
-    drain_timeout_minutes: int,
-) -> list[Line]:
+def lines(sizing: Sizing) -> list[Line]:
     """In the guide's order."""
-    return [
-        *_api(assumptions, guide, needed),
-        *_workers(assumptions, guide, needed),
-        *_servers(redis, postgres),
-        *_nodes(assumptions, guide, packed, needed),
-        *_time(assumptions, needed, burst, leaves_after_seconds, drain_timeout_minutes),
-    ]
+    return [*_api(sizing), *_workers(sizing), *_servers(sizing), *_nodes(sizing), *_time(sizing)]
 
 
-def _api(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
+def _api(sizing: Sizing) -> list[Line]:
+    a, guide, needed = sizing.assumptions, sizing.guide, sizing.needed
     per_pod, peak = a.api_requests_per_second_per_pod, api_replicas_at_peak(a)
     exact = a.request_rate_per_second / per_pod * a.api_headroom
     held = f"{_n(a.request_rate_per_second)} / {_n(per_pod)} / {_n(a.api_cpu_target)}"
@@ -87,7 +70,8 @@ def _api(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
     ]
 
 
-def _workers(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
+def _workers(sizing: Sizing) -> list[Line]:
+    a, guide, needed = sizing.assumptions, sizing.guide, sizing.needed
     slots, load = slots_for_target(a), a.offered
     beta = queueing.beta_for_wait(0.5)
     waits = queueing.erlang_c(load, guide.slots)
@@ -136,7 +120,8 @@ def _workers(a: Assumptions, guide: Fleet, needed: Fleet) -> list[Line]:
     ]
 
 
-def _servers(redis: Redis, postgres: Postgres) -> list[Line]:
+def _servers(sizing: Sizing) -> list[Line]:
+    redis, postgres = sizing.redis, sizing.postgres
     return [
         Line(
             "Redis",
@@ -158,7 +143,8 @@ def _servers(redis: Redis, postgres: Postgres) -> list[Line]:
     ]
 
 
-def _nodes(a: Assumptions, guide: Fleet, packed: Fleet, needed: Fleet) -> list[Line]:
+def _nodes(sizing: Sizing) -> list[Line]:
+    a, guide, packed, needed = sizing.assumptions, sizing.guide, sizing.packed, sizing.needed
     cpu, memory = guide.peak_cpu / a.node_cpu, guide.peak_memory_gib / a.node_memory_gib
     decides = "CPU" if cpu >= memory else "memory"
     sums = (
@@ -187,10 +173,8 @@ def _nodes(a: Assumptions, guide: Fleet, packed: Fleet, needed: Fleet) -> list[L
     ]
 
 
-def _time(
-    a: Assumptions, needed: Fleet, burst: Reaction, leaves_after_seconds: int, drain_timeout_minutes: int
-) -> list[Line]:
-    workers = needed.worker_max_replicas
+def _time(sizing: Sizing) -> list[Line]:
+    a, burst, workers = sizing.assumptions, sizing.reaction, sizing.needed.worker_max_replicas
     slow = reactions.steps(1, workers, percent=reactions.DEFAULT_PERCENT, pods=reactions.DEFAULT_PODS)
     return [
         Line(
@@ -208,7 +192,7 @@ def _time(
             "max-graceful-termination-sec",
             "-",
             "the guide does not say",
-            str(leaves_after_seconds),
+            str(sizing.max_graceful_termination_seconds),
             f"a job of {a.max_job_seconds} s and its end; AKS waits {AKS_GRACEFUL_TERMINATION_SECONDS} s where nothing is "
             "said",
         ),
@@ -217,7 +201,7 @@ def _time(
             "drain_timeout_in_minutes",
             "-",
             "the guide does not say",
-            str(drain_timeout_minutes),
+            str(sizing.drain_timeout_minutes),
             f"the same, for upgrades; AKS waits {AKS_DRAIN_TIMEOUT_MINUTES} min where nothing is said",
         ),
     ]

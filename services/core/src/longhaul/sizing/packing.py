@@ -32,6 +32,10 @@ class Room:
     def times(self, factor: int) -> Room:
         return Room(self.millicores * factor, self.mib * factor)
 
+    def holds(self, other: Room) -> bool:
+        """Whether the other fits in here."""
+        return self.millicores >= other.millicores and self.mib >= other.mib
+
     def fits(self, other: Room) -> int:
         """How many of the other fit in here."""
         return max(0, min(self.millicores // max(1, other.millicores), self.mib // max(1, other.mib)))

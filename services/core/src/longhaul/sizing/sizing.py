@@ -1,4 +1,4 @@
-"""A size: the guide's numbers, the same pods packed, and what is really needed, each line with its derivation."""
+"""A size: the guide's numbers, the same pods packed, and what is really needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from longhaul.sizing import fleet as fleets
 from longhaul.sizing import tiers
 from longhaul.sizing.assumptions import Assumptions
 from longhaul.sizing.fleet import Fleet
-from longhaul.sizing.lines import Line, lines
 from longhaul.sizing.prices import Cost, Prices, cost
 from longhaul.sizing.reaction import Reaction, reaction
 
@@ -31,12 +30,17 @@ class Sizing:
     postgres: tiers.Postgres
     reaction: Reaction
     """From the fewest pods to all of `needed`."""
-    max_graceful_termination_seconds: int
-    """For the cluster autoscaler."""
-    drain_timeout_minutes: int
-    """For node pools' upgrades."""
-    lines: list[Line]
     cost: Cost | None
+
+    @property
+    def max_graceful_termination_seconds(self) -> int:
+        """For the cluster autoscaler."""
+        return self.assumptions.max_job_seconds + GRACE_SECONDS
+
+    @property
+    def drain_timeout_minutes(self) -> int:
+        """For node pools' upgrades."""
+        return ceil(self.max_graceful_termination_seconds / 60)
 
 
 def size(assumptions: Assumptions, prices: Prices | None = None) -> Sizing:
@@ -51,8 +55,6 @@ def size(assumptions: Assumptions, prices: Prices | None = None) -> Sizing:
         waiting_jobs = ceil(assumptions.arrivals_per_second * burst.seconds)
     redis = tiers.redis_for(assumptions, waiting_jobs=waiting_jobs, **pods)
     postgres = tiers.postgres_for(assumptions, **pods)
-    leaves_after_seconds = assumptions.max_job_seconds + GRACE_SECONDS
-    drain_timeout_minutes = ceil(leaves_after_seconds / 60)
     return Sizing(
         assumptions=assumptions,
         guide=guide,
@@ -61,18 +63,5 @@ def size(assumptions: Assumptions, prices: Prices | None = None) -> Sizing:
         redis=redis,
         postgres=postgres,
         reaction=burst,
-        max_graceful_termination_seconds=leaves_after_seconds,
-        drain_timeout_minutes=drain_timeout_minutes,
-        lines=lines(
-            assumptions,
-            guide=guide,
-            packed=packed,
-            needed=needed,
-            redis=redis,
-            postgres=postgres,
-            burst=burst,
-            leaves_after_seconds=leaves_after_seconds,
-            drain_timeout_minutes=drain_timeout_minutes,
-        ),
         cost=cost(assumptions, needed, redis, postgres, prices) if prices else None,
     )
