@@ -9,35 +9,42 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from longhaul.sizing.assumptions import PRESETS
+from longhaul.sizing.assumptions import parse as parse_assumptions
+from longhaul.sizing.fleet import by_guide
+from longhaul.sizing.lines import AKS_GRACEFUL_TERMINATION_SECONDS
 from longhaul.sizing.packing import Pods, Room
+from longhaul.sizing.reaction import HPA_SYNC_SECONDS
 from longhaul_cli.documents import read_mapping
 from longhaul_cli.simulator.description import Described, Mib, Millicores, parse
+
+_GUIDE = parse_assumptions(PRESETS["aks-guide"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """One pool of equal nodes, and the clocks of the control plane. The defaults are the sizing guide's."""
 
-    node: Room = field(default_factory=lambda: Room.of(3.8, 14))
+    node: Room = field(default_factory=lambda: Room.of(_GUIDE.node_cpu, _GUIDE.node_memory_gib))
     """What pods may request of a node, DaemonSets included."""
-    daemons: Room = field(default_factory=lambda: Room.of(0.25, 0.5))
+    daemons: Room = field(default_factory=lambda: Room.of(_GUIDE.node_daemons_cpu, _GUIDE.node_daemons_memory_gib))
     """What DaemonSets request on each node."""
-    min_nodes: int = 2
-    max_nodes: int = 30
+    min_nodes: int = _GUIDE.node_min
+    max_nodes: int = by_guide(_GUIDE).nodes_max
     """As many as `min_nodes` where nothing scales them."""
     others: tuple[Pods, ...] = ()
     """Pods that are always there: the API's, the controllers'."""
     headroom: Pods | None = None
     """Pods that do nothing, and give way to all others."""
 
-    pod_start_seconds: float = 15.0
+    pod_start_seconds: float = _GUIDE.pod_start_seconds
     """From a place on a node to readiness: image, start, tasks."""
     pods_created_per_second: float = 20.0
     """`--kube-api-qps` of the controller manager."""
     pods_created_at_once: int = 30
     """`--kube-api-burst`."""
-    hpa_sync_seconds: float = 15.0
-    node_start_seconds: float = 348.0
+    hpa_sync_seconds: float = HPA_SYNC_SECONDS
+    node_start_seconds: float = _GUIDE.node_start_seconds
     """From the autoscaler's decision to a node that is ready."""
     node_scan_seconds: float = 10.0
     node_unneeded_seconds: float = 600.0
@@ -46,7 +53,7 @@ class Cluster:
     """`scale-down-delay-after-add`."""
     node_utilization_threshold: float = 0.5
     """`scale-down-utilization-threshold`: a node that is fuller stays."""
-    max_graceful_termination_seconds: float = 600.0
+    max_graceful_termination_seconds: float = AKS_GRACEFUL_TERMINATION_SECONDS
     """For so long the autoscaler waits for the pods of a node that it takes away."""
     lease_seconds: float = 15.0
 

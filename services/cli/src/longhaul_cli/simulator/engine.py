@@ -15,7 +15,7 @@ from longhaul_cli.simulator.autoscaler import NodeAutoscaler
 from longhaul_cli.simulator.cluster import Cluster
 from longhaul_cli.simulator.fleet import Fleet
 from longhaul_cli.simulator.jobs import Job, Way, end_on_going_pod, kept_seconds
-from longhaul_cli.simulator.nodes import Node, Nodes, has_room
+from longhaul_cli.simulator.nodes import Node, Nodes
 from longhaul_cli.simulator.outcome import Outcome
 from longhaul_cli.simulator.pods import Attempt, Phase, Pod, Work, WorkerPod
 from longhaul_cli.simulator.pools import Mode, Pool
@@ -184,7 +184,7 @@ class Engine:
             if isinstance(pod, WorkerPod):
                 pod.fleet.enter(pod, Phase.STARTING)
                 self._pod_ready(pod)
-        return any(has_room(self._nodes.empty, pod.room) for pod in self._nodes.pending)
+        return any(self._nodes.empty.holds(pod.room) for pod in self._nodes.pending)
 
     def _every(self, seconds: float, happen: Callable[..., None], *facts: Any) -> None:
         """From a random moment of the first period on."""

@@ -33,16 +33,12 @@ class Node:
         return max(cpu, memory)
 
 
-def has_room(free: Room, size: Room) -> bool:
-    return free.millicores >= size.millicores and free.mib >= size.mib
-
-
 def choose_node(nodes: Iterable[Node], size: Room) -> Node | None:
     """The node with room that would be the least allocated, as the scheduler's LeastAllocated scores; None without."""
     best, best_score = None, -1.0
     for node in nodes:
         free, empty = node.free, node.empty
-        if free.millicores < size.millicores or free.mib < size.mib:
+        if not free.holds(size):
             continue
         score = (free.millicores - size.millicores) / empty.millicores + (free.mib - size.mib) / empty.mib
         if score > best_score:
@@ -136,10 +132,10 @@ class Nodes:
         for node in nodes:
             free, going = node.free, list[Pod]()
             for pod in sorted((one for one in node.pods if one.gives_way), key=lambda one: one.number):
-                if not has_room(free, size):
+                if not free.holds(size):
                     free = free.less(pod.room, -1)
                     going.append(pod)
-            if going and has_room(free, size) and (best is None or len(going) < best[0]):
+            if going and free.holds(size) and (best is None or len(going) < best[0]):
                 best = (len(going), node, going)
         if best is None:
             return None
@@ -153,7 +149,7 @@ def first_fit(sizes: Iterable[Room], free: list[Room]) -> list[Room]:
     """Lay pods into the rooms, which shrink; returns the sizes that did not fit."""
     left = []
     for size in sizes:
-        index = next((index for index, room in enumerate(free) if has_room(room, size)), None)
+        index = next((index for index, room in enumerate(free) if room.holds(size)), None)
         if index is None:
             left.append(size)
         else:
@@ -168,7 +164,7 @@ def nodes_to_add(waiting: Sequence[Room], coming: Sequence[Room], empty: Room) -
     """
     new: list[Room] = []
     for size in first_fit(waiting, list(coming)):
-        if not has_room(empty, size):
+        if not empty.holds(size):
             continue
         if first_fit([size], new):
             new.append(empty.less(size))
@@ -202,7 +198,7 @@ def _moves(sizes: Sequence[Room], others: Sequence[Node], free: dict[Node, Room]
     for size in sizes:
         for node in others:
             room = after.get(node, free[node])
-            if has_room(room, size):
+            if room.holds(size):
                 after[node] = room.less(size)
                 break
         else:

@@ -10,7 +10,6 @@ from longhaul.errors import ConfigurationError
 from longhaul_cli.simulator.cluster import Cluster, read_cluster
 from longhaul_cli.simulator.engine import simulate
 from longhaul_cli.simulator.jobs import Job
-from longhaul_cli.simulator.nodes import has_room
 from longhaul_cli.simulator.outcome import Outcome
 from longhaul_cli.simulator.pools import Pool
 from longhaul_cli.simulator.values import read_release
@@ -34,7 +33,7 @@ class Scenario:
             )
         empty = self.cluster.empty_node
         for pool in self.pools:
-            if not has_room(empty, pool.room):
+            if not empty.holds(pool.room):
                 raise ConfigurationError(
                     f"{self.name}: a pod of worker.pools.{pool.name} requests {pool.room.millicores}m and "
                     f"{pool.room.mib}Mi, and a node has {empty.millicores}m and {empty.mib}Mi beside its DaemonSets: "

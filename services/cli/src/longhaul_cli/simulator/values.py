@@ -11,10 +11,11 @@ from pydantic.alias_generators import to_camel
 
 from longhaul.errors import ConfigurationError
 from longhaul.sizing.packing import Pods, Room
+from longhaul.sizing.sizing import GRACE_SECONDS
 from longhaul_cli.documents import read_mapping
 from longhaul_cli.simulator.chart import CHART_DEFAULTS, CHART_KEYS, POOL_KEYS
 from longhaul_cli.simulator.description import Mib, Millicores, parse
-from longhaul_cli.simulator.hpa import Policy, PolicyType, Rules, Select
+from longhaul_cli.simulator.hpa import TOLERANCE, Policy, PolicyType, Rules, Select
 from longhaul_cli.simulator.pools import Mode, Pool
 
 
@@ -53,7 +54,7 @@ class _Rules(_Whole):
     stabilization_window_seconds: float = Field(ge=0, le=3600)
     select_policy: Select = Select.MAX
     policies: tuple[_Policy, ...] = Field(min_length=1)
-    tolerance: float = Field(default=0.1, ge=0, lt=1)
+    tolerance: float = Field(default=TOLERANCE, ge=0, lt=1)
 
     @property
     def rules(self) -> Rules:
@@ -243,6 +244,6 @@ def _pool(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], values
         idle_seconds=pool.job.idle_seconds,
         drain_seconds=drain,
         handover_seconds=pool.handover_seconds,
-        grace_seconds=pool.termination_grace_period_seconds or drain + 60,
+        grace_seconds=pool.termination_grace_period_seconds or drain + GRACE_SECONDS,
         has_deletion_costs=values.controller.deletion_cost.enabled,
     )
