@@ -1,19 +1,19 @@
 """`python -m tests.model`: the simulator and `longhaul size` against a real control plane with KEDA, HPA and scheduler.
 
 Needs a cluster in KUBECONFIG with KEDA, and KWOK for its fake nodes. Prints the figures, writes `build/model.md` and
-`build/model.png`, and exits with 1 where the model is further off than it may be. `--short` is the form for CI.
+`build/model.png`, and exits with 1 where the model is further off than it may be. `--short` takes a few minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.e2e.cluster import ROOT, wait_until
+from tests.e2e.settings import E2ESettings
 from tests.model import control_plane
 from tests.model.comparison import Comparison
 from tests.model.report import Report
@@ -55,7 +55,7 @@ SHORT_SCALE_DOWN = {
 def main() -> int:
     """The exit code."""
     arguments = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
-    arguments.add_argument("--short", action="store_true", help="smaller, and in a few minutes")
+    arguments.add_argument("--short", action="store_true", help="half of the load, one size of nodes")
     arguments.add_argument("--only", choices=PARTS, help="this part")
     given = arguments.parse_args()
     if reason := control_plane.why_none():
@@ -87,7 +87,7 @@ def _nodes(assumptions: Assumptions) -> tuple[int, int, int]:
     count = counted - 1
     with (
         control_plane.fake_nodes(count, assumptions),
-        control_plane.release(assumptions, guide, fixed, _helm_set()),
+        control_plane.release(assumptions, guide, fixed, E2ESettings().helm_set),
     ):
         everyone = guide.worker_max_replicas + guide.api_max_replicas
         wait_until(lambda: control_plane.fake_pods() == everyone, seconds=120, what=f"{everyone} pods are there")
@@ -105,7 +105,7 @@ def _replicas(workload: Workload, autoscaling: Mapping[str, Any]) -> Comparison:
     print(f"model: {workload.watch_seconds:g} s of {len(workload.jobs()):,} jobs ...", file=sys.stderr, flush=True)
     with (
         control_plane.fake_nodes(nodes, assumptions),
-        control_plane.release(assumptions, guide, autoscaling, _helm_set()) as client,
+        control_plane.release(assumptions, guide, autoscaling, E2ESettings().helm_set) as client,
     ):
         wait_until(lambda: control_plane.ready_workers() == 1, seconds=120, what="the first worker is there")
         real = asyncio.run(watch(workload, guide.tasks_per_worker, client))
@@ -137,10 +137,6 @@ def _times(comparison: Comparison) -> Iterator[tuple[int, int | None, int | None
     for share in SHARES:
         replicas = round(max(comparison.real) * share)
         yield (replicas, *comparison.seconds_to(replicas))
-
-
-def _helm_set() -> str:
-    return os.environ.get("LONGHAUL_E2E_HELM_SET", "")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-from kr8s.objects import Service
+from kr8s.objects import Secret, Service
 from tests.e2e import cluster
 from tests.e2e.cluster import as_json, run, wait_until
+from tests.e2e.release import is_ready
 
+from longhaul.sizing import fleet
 from longhaul.sizing.assumptions import Assumptions
 from longhaul.sizing.emit import helm_values
 from longhaul.sizing.fleet import Fleet
+from longhaul.sizing.packing import Room
 
 NAMESPACE, RELEASE = "model", "longhaul"
 _KIND = "longhaul.dev/fake"
@@ -52,11 +55,7 @@ def fake_nodes(count: int, assumptions: Assumptions) -> Iterator[None]:
 
 def add_nodes(first: int, count: int, assumptions: Assumptions) -> None:
     """So many more, numbered from `first`, ready."""
-    size = {
-        "cpu": f"{round(assumptions.node_cpu * 1000)}m",
-        "memory": f"{round(assumptions.node_memory_gib * 1024)}Mi",
-        "pods": "110",
-    }
+    size = {**_resources(fleet.node(assumptions)), "pods": "110"}
     nodes = [_node(number, size) for number in range(first, first + count)]
     run("kubectl", "apply", "--filename=-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes}))
     ready = run(
@@ -67,12 +66,12 @@ def add_nodes(first: int, count: int, assumptions: Assumptions) -> None:
 
 @contextmanager
 def release(
-    assumptions: Assumptions, fleet: Fleet, autoscaling: Mapping[str, Any], helm_set: str = ""
+    assumptions: Assumptions, pods: Fleet, autoscaling: Mapping[str, Any], helm_set: str = ""
 ) -> Iterator[redis.Redis]:
     """The chart with a size's own values: its API and workers on fake nodes, its Redis on a real one. No controller:
     whoever plays the jobs says what waits and runs. Yields a client of that Redis."""
-    values = helm_values(assumptions, fleet)
-    values["api"] |= {"replicas": fleet.api_max_replicas, **_ON_FAKE_NODES}
+    values = helm_values(assumptions, pods)
+    values["api"] |= {"replicas": pods.api_max_replicas, **_ON_FAKE_NODES}
     values["api"]["autoscaling"]["enabled"] = False
     values["worker"]["poolDefaults"] |= _ON_FAKE_NODES
     values["worker"]["poolDefaults"]["autoscaling"] |= autoscaling
@@ -116,7 +115,7 @@ def fake_pods() -> int:
 
 
 def ready_workers() -> int:
-    return sum(_is_ready(pod.raw) for pod in cluster.objects("pods", NAMESPACE, component="worker"))
+    return sum(is_ready(pod) for pod in cluster.objects("pods", NAMESPACE, component="worker"))
 
 
 def _pods(fields: str, labels: str = "") -> int:
@@ -127,21 +126,18 @@ def _pods(fields: str, labels: str = "") -> int:
     return len(found.stdout.split())
 
 
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
 def _is_up(component: str) -> bool:
     pods = cluster.objects("pods", NAMESPACE, component=component)
-    return bool(pods) and all(_is_ready(pod.raw) for pod in pods)
+    return bool(pods) and all(is_ready(pod) for pod in pods)
 
 
 def _redis_password() -> str:
-    secrets = json.loads(run("kubectl", "get", "secrets", f"--namespace={NAMESPACE}", "--output=json").stdout)["items"]
-    return next(
-        b64decode(one["data"]["password"]).decode() for one in secrets if one["metadata"]["name"].endswith("-redis")
-    )
+    secret = Secret.get(f"{RELEASE}-backing-redis", namespace=NAMESPACE)
+    return b64decode(secret.raw["data"]["password"]).decode()
+
+
+def _resources(room: Room) -> dict[str, str]:
+    return {"cpu": room.cpu, "memory": room.memory}
 
 
 def _node(number: int, size: Mapping[str, str]) -> dict[str, Any]:
@@ -166,10 +162,7 @@ def _node(number: int, size: Mapping[str, str]) -> dict[str, Any]:
 
 def _daemons(assumptions: Assumptions) -> dict[str, Any]:
     labels = {"app": "fake-daemons"}
-    requests = {
-        "cpu": f"{round(assumptions.node_daemons_cpu * 1000)}m",
-        "memory": f"{round(assumptions.node_daemons_memory_gib * 1024)}Mi",
-    }
+    requests = _resources(fleet.daemons(assumptions))
     container = {"name": "daemon", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": requests}}
     return {
         "apiVersion": "apps/v1",

@@ -11,9 +11,8 @@ from tests.model import control_plane
 from tests.model.player import Player
 from tests.model.workload import Workload
 
-from longhaul_controller import pods
 from longhaul_controller.deletion_cost import plan
-from longhaul_controller.pods import Pod, Pods
+from longhaul_controller.pods import Pods
 
 COSTS_EVERY_SECONDS, PATCHES_AT_ONCE = 2.0, 40
 """The controller's defaults."""
@@ -23,14 +22,7 @@ LOOK_EVERY_SECONDS = 0.5
 class PlacedPods(Pods):
     """Pods on a node, that are not going: on nodes that run nothing this is as good as running."""
 
-    async def read(self) -> list[Pod]:
-        query = [("labelSelector", self._selector), ("fieldSelector", "spec.nodeName!="), ("resourceVersion", "0")]
-        answer = await self._call("GET", pods._PODS, query=query, headers={"Accept": pods._METADATA_LIST})
-        return [
-            Pod(name=one["metadata"]["name"], annotations=one["metadata"].get("annotations", {}))
-            for one in answer.get("items") or []
-            if "deletionTimestamp" not in one["metadata"]
-        ]
+    FIELDS = "spec.nodeName!="
 
 
 async def watch(workload: Workload, slots: int, client: redis.Redis) -> list[int]:

@@ -41,4 +41,4 @@ GUIDE = Workload(
 SHORT = Workload(
     burst_at=10, burst=300, jobs_per_second=500 / 30, stream_seconds=60, task_seconds=30, watch_seconds=240
 )
-"""For CI: half of the load, and a scale-down that waits for less."""
+"""Half of the load, and a scale-down that waits for less."""

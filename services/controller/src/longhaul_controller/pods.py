@@ -61,6 +61,9 @@ class PodEnd:
 class Pods:
     """Uses the service account of its own pod, or outside of a cluster the kubeconfig. Connects when first asked."""
 
+    FIELDS = "status.phase=Running"
+    """Of the pods that `read` returns, beside the selector of their labels."""
+
     def __init__(self, *, namespace: str, selector: str) -> None:
         self._namespace = namespace
         self._selector = selector
@@ -68,7 +71,7 @@ class Pods:
 
     async def read(self) -> list[Pod]:
         """The pods that run and match the selector, as the API server has them in memory. Raises KubernetesError."""
-        query = [("labelSelector", self._selector), ("fieldSelector", "status.phase=Running"), ("resourceVersion", "0")]
+        query = [("labelSelector", self._selector), ("fieldSelector", self.FIELDS), ("resourceVersion", "0")]
         answer = await self._call("GET", _PODS, query=query, headers={"Accept": _METADATA_LIST})
         return [
             Pod(name=one["metadata"]["name"], annotations=one["metadata"].get("annotations", {}))

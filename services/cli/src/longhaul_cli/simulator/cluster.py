@@ -9,9 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from longhaul.sizing import fleet
 from longhaul.sizing.assumptions import PRESETS
 from longhaul.sizing.assumptions import parse as parse_assumptions
-from longhaul.sizing.fleet import by_guide
 from longhaul.sizing.lines import AKS_GRACEFUL_TERMINATION_SECONDS
 from longhaul.sizing.packing import Pods, Room
 from longhaul.sizing.reaction import HPA_SYNC_SECONDS
@@ -25,12 +25,12 @@ _GUIDE = parse_assumptions(PRESETS["aks-guide"])
 class Cluster:
     """One pool of equal nodes, and the clocks of the control plane. The defaults are the sizing guide's."""
 
-    node: Room = field(default_factory=lambda: Room.of(_GUIDE.node_cpu, _GUIDE.node_memory_gib))
+    node: Room = field(default_factory=lambda: fleet.node(_GUIDE))
     """What pods may request of a node, DaemonSets included."""
-    daemons: Room = field(default_factory=lambda: Room.of(_GUIDE.node_daemons_cpu, _GUIDE.node_daemons_memory_gib))
+    daemons: Room = field(default_factory=lambda: fleet.daemons(_GUIDE))
     """What DaemonSets request on each node."""
     min_nodes: int = _GUIDE.node_min
-    max_nodes: int = by_guide(_GUIDE).nodes_max
+    max_nodes: int = fleet.by_guide(_GUIDE).nodes_max
     """As many as `min_nodes` where nothing scales them."""
     others: tuple[Pods, ...] = ()
     """Pods that are always there: the API's, the controllers'."""

@@ -63,7 +63,7 @@ def packed(assumptions: Assumptions, fleet: Fleet) -> Fleet:
         Pods(fleet.worker_max_replicas, Room.of(fleet.worker_cpu, fleet.worker_memory_gib)),
         Pods(fleet.api_max_replicas, Room.of(assumptions.api_cpu, assumptions.api_memory_gib)),
     ]
-    nodes = max(assumptions.node_min, nodes_for(pods, _node(assumptions), daemons=_daemons(assumptions)))
+    nodes = max(assumptions.node_min, nodes_for(pods, node(assumptions), daemons=daemons(assumptions)))
     return replace(fleet, nodes=nodes, nodes_max=round_up(nodes * assumptions.node_headroom))
 
 
@@ -150,13 +150,15 @@ def _divided(
     )
 
 
-def _node(assumptions: Assumptions) -> Room:
+def node(assumptions: Assumptions) -> Room:
+    """What pods may request of a node, DaemonSets included."""
     return Room.of(assumptions.node_cpu, assumptions.node_memory_gib)
 
 
-def _daemons(assumptions: Assumptions) -> Room:
+def daemons(assumptions: Assumptions) -> Room:
+    """What DaemonSets request on each node."""
     return Room.of(assumptions.node_daemons_cpu, assumptions.node_daemons_memory_gib)
 
 
 def _free(assumptions: Assumptions) -> Room:
-    return _node(assumptions).less(_daemons(assumptions))
+    return node(assumptions).less(daemons(assumptions))
