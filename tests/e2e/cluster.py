@@ -51,8 +51,10 @@ def namespace(name: str) -> Iterator[str]:
 
 
 def delete_namespace(name: str) -> None:
-    """With all in it, and without waiting for pods that drain."""
+    """With all in it, and what its releases have outside of it, without waiting for pods that drain."""
     if Namespace({"metadata": {"name": name}}).exists():
+        for release in run("helm", "list", "--namespace", name, "--short").stdout.split():
+            run("helm", "uninstall", release, "--namespace", name, "--no-hooks")
         run("kubectl", "delete", "--namespace", name, "scaledobjects,scaledjobs,deployments,statefulsets,jobs", "--all")
         run("kubectl", "delete", "--namespace", name, "pods", "--all", "--grace-period=0", "--force")
         run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s")

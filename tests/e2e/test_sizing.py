@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,8 +12,9 @@ from tests.e2e.cluster import run
 from tests.e2e.conftest import Figure
 from tests.e2e.release import Release
 
+LONGHAUL = str(Path(sys.executable).with_name("longhaul"))
 EMITTED: dict[str, Any] = yaml.safe_load(
-    run("longhaul", "size", "--preset", "aks-guide", "--emit", "helm", "--numbers", "guide").stdout
+    run(LONGHAUL, "size", "--preset", "aks-guide", "--emit", "helm", "--numbers", "guide").stdout
 )
 # The other tests' values switch the API's HPA off.
 EMITTED["api"] |= {"replicas": None}

@@ -19,11 +19,7 @@ SERVERS = "servers"
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The guide's case, planned with mocks."""
-    if not terraform.has("terraform"):
-        pytest.skip("Terraform is not on the PATH: install version 1.11 or newer to install its values.")
-    tree = terraform.copy_to(tmp_path_factory.mktemp("terraform"))
-    tree.init(".")
-    planned = tree.test(".", "-verbose", "-filter=tests/guide.tftest.hcl")
+    planned = terraform.copy_to(tmp_path_factory.mktemp("terraform")).guide()
     found: dict[str, Any] = yaml.safe_load(planned.outputs["guide"]["helm_values"])
     return found
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.infra.terraform import Outcome, Tree, copy_to, has
+from tests.infra.terraform import Outcome, Tree, copy_to
 
 HERE = Path(__file__).parent
-NO_TERRAFORM = "Terraform is not on the PATH: install version 1.11 or newer to test terraform/."
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,13 +19,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """A copy of terraform/ for the session."""
-    if not has("terraform"):
-        pytest.skip(NO_TERRAFORM)
     return copy_to(tmp_path_factory.mktemp("infra"))
 
 
 @pytest.fixture(scope="session")
 def guide(tree: Tree) -> Outcome:
     """The sizing guide's case, applied with mocks."""
-    tree.init(".")
-    return tree.test(".", "-verbose", "-filter=tests/guide.tftest.hcl")
+    return tree.guide()

@@ -71,6 +71,11 @@ class Tree:
         assert tested.runs, done.stdout + done.stderr
         return tested
 
+    def guide(self) -> Outcome:
+        """The sizing guide's case, applied with mocks."""
+        self.init(".")
+        return self.test(".", "-verbose", "-filter=tests/guide.tftest.hcl")
+
     def apply(self, folder: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Apply a folder that needs no provider, and return its outputs. Raises AssertionError where it is refused."""
         given = self.path / folder / "given.tfvars.json"
@@ -82,7 +87,9 @@ class Tree:
 
 
 def copy_to(folder: Path) -> Tree:
-    """A copy of the tree, without what a Terraform run leaves in one."""
+    """A copy of the tree, without what a Terraform run leaves in one. Skips the test where there is no Terraform."""
+    if not has("terraform"):
+        pytest.skip("Terraform is not on the PATH: install version 1.11 or newer to test terraform/.")
     path = folder / "terraform"
     shutil.copytree(
         SOURCE, path, ignore=shutil.ignore_patterns(".terraform", ".terraform.lock.hcl", "terraform.tfstate*")

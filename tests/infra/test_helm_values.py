@@ -18,18 +18,20 @@ SECRETS_CHART = SOURCE / "modules" / "release" / "secrets"
 
 
 @pytest.fixture(scope="module")
-def release(guide: Outcome) -> Release:
-    """charts/longhaul with the values of the guide's case."""
+def helm() -> None:
     if not has("helm"):
         pytest.skip("Helm 4 is not on the PATH: install it to test Terraform's values for the charts.")
+
+
+@pytest.fixture(scope="module")
+def release(helm: None, guide: Outcome) -> Release:
+    """charts/longhaul with the values of the guide's case."""
     return render(yaml.safe_load(guide.outputs["guide"]["helm_values"]))
 
 
 @pytest.fixture(scope="module")
-def secrets(guide: Outcome, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def secrets(helm: None, guide: Outcome, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The chart of the Secrets with the values of the guide's case: its objects by kind."""
-    if not has("helm"):
-        pytest.skip("Helm 4 is not on the PATH: install it to test Terraform's values for the charts.")
     values = tmp_path_factory.mktemp("values") / "secrets-values.yaml"
     values.write_text(guide.outputs["guide"]["secrets_values"])
     done = run(
@@ -158,9 +160,7 @@ def test_the_secrets_chart_is_valid(secrets: dict[str, dict[str, Any]]) -> None:
     assert account == secrets["ServiceAccount"]["metadata"]["name"] == "longhaul-secrets"
 
 
-def test_the_secrets_chart_asks_for_its_values() -> None:
-    if not has("helm"):
-        pytest.skip("Helm 4 is not on the PATH: install it to test Terraform's values for the charts.")
+def test_the_secrets_chart_asks_for_its_values(helm: None) -> None:
     done = run("helm", "template", "longhaul-secrets", str(SECRETS_CHART))
     assert "take the values from `terraform output -raw secrets_values`" in done.stderr
 
