@@ -16,7 +16,7 @@ from longhaul_worker.supervisor import Supervisor
 _log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_SECONDS = 1.0
-_KILL_MARGIN_SECONDS = 2.0
+KILL_MARGIN_SECONDS = 2.0
 """What is left of the drain for the last writes, after a job that did not stop was killed."""
 
 
@@ -49,7 +49,7 @@ async def drain(
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + settings.drain_seconds
     handover_at = ends_at - min(settings.handover_seconds, settings.drain_seconds / 2)
-    kill_at = ends_at - min(_KILL_MARGIN_SECONDS, settings.drain_seconds / 4)
+    kill_at = ends_at - min(KILL_MARGIN_SECONDS, settings.drain_seconds / 4)
     metrics.DRAINING.set(1)
     _log.info("drain_started", running=len(recorder.attempts), drain_seconds=settings.drain_seconds)
     recorder.is_draining = True

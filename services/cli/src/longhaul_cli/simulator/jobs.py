@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import ceil
 from typing import NamedTuple
 
-_KILL_MARGIN_SECONDS = 2.0
+KILL_MARGIN_SECONDS = 2.0
 """As `longhaul_worker.drain`: what still runs is killed so long before the drain ends."""
 
 
@@ -72,7 +72,7 @@ def end_on_going_pod(
     """
     ends_at = now + drain_seconds
     asked_at = ends_at - min(handover_seconds, drain_seconds / 2)
-    stopped_at = ends_at - min(_KILL_MARGIN_SECONDS, drain_seconds / 4)
+    stopped_at = ends_at - min(KILL_MARGIN_SECONDS, drain_seconds / 4)
     last = min(stopped_at, killed_at)
     saved_at = _next_checkpoint(started, asked_at, checkpoint_seconds)
     if saved_at is not None and saved_at < finishes and saved_at <= last:
