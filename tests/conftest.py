@@ -67,6 +67,12 @@ def database_url(postgres_server: servers.PostgresServer, migrated_template: str
     yield from _database(postgres_server, template=migrated_template)
 
 
+@pytest.fixture(scope="module")
+def file_database_url(postgres_server: servers.PostgresServer, migrated_template: str) -> Iterator[str]:
+    """A migrated database that the tests of one file share."""
+    yield from _database(postgres_server, template=migrated_template)
+
+
 def _database(server: servers.PostgresServer, *, template: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(server.url_of("postgres"), autocommit=True) as connection:

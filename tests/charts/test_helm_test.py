@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests import servers
 from tests.charts.release import CHART, Release, render
-from tests.integration.cli.stack import Stack, stack
+from tests.integration.cli.stack import Stack, run_stack
 
 SCRIPTS = CHART / "tests"
 
@@ -65,18 +65,11 @@ def test_a_key_may_be_given() -> None:
 
 @pytest.fixture(scope="module")
 def running(
-    postgres_server: servers.PostgresServer,
-    redis_server: servers.RedisServer,
-    migrated_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    file_database_url: str, redis_server: servers.RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    with stack(
-        postgres_server,
-        migrated_template,
-        redis_server,
-        tmp_path_factory.mktemp("stack"),
-        LONGHAUL_TASKS="longhaul_examples.demo",
-    ) as one:
+    folder = tmp_path_factory.mktemp("stack")
+    settings = {"LONGHAUL_TASKS": "longhaul_examples.demo"}
+    with run_stack(file_database_url, redis_server.redis_url(), folder, **settings) as one:
         yield one
 
 

@@ -16,7 +16,7 @@ import redis.asyncio as redis
 from tests import servers
 from tests.faults.load import Load, load
 from tests.faults.service import Service, service
-from tests.integration.api.harness import EventStream, create_database
+from tests.integration.api.harness import EventStream
 from tests.integration.cli.stack import Api
 from tests.pods import free_port
 from tests.waiting import eventually
@@ -50,14 +50,12 @@ def valkey() -> Iterator[EmbeddedValkey]:
 
 @pytest.fixture(scope="module")
 def running(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
+    file_database_url: str,
     valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("redis")
-    database_url = create_database(postgres_server, migrated_template)
-    with service(database_url, valkey.tcp_url(), folder, slots=3) as one:
+    with service(file_database_url, valkey.tcp_url(), folder, slots=3) as one:
         yield one
 
 

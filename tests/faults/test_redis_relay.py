@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio as redis
-from tests import servers
 from tests.faults.service import Service, service
-from tests.integration.api.harness import create_database
 from tests.waiting import eventually
 
 from longhaul import doorbell
@@ -22,10 +20,8 @@ ROUNDS = 3
 
 
 @pytest.fixture
-def running(
-    postgres_server: servers.PostgresServer, migrated_template: str, redis_url: str, tmp_path: Path
-) -> Iterator[Service]:
-    with service(create_database(postgres_server, migrated_template), redis_url, tmp_path, workers=1, slots=4) as one:
+def running(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Service]:
+    with service(database_url, redis_url, tmp_path, workers=1, slots=4) as one:
         yield one
 
 

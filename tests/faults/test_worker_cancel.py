@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 from tests import servers
 from tests.faults.service import Service, service
-from tests.integration.api.harness import create_database
 from tests.pods import FAST_LEASE
 from tests.waiting import eventually
 
@@ -28,14 +27,12 @@ TERMINAL = ("succeeded", "failed", "dead", "cancelled")
 
 @pytest.fixture(scope="module")
 def running(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
+    file_database_url: str,
     redis_server: servers.RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
-    database_url = create_database(postgres_server, migrated_template)
     folder = tmp_path_factory.mktemp("cancel")
-    with service(database_url, redis_server.redis_url(), folder, workers=2, slots=3) as one:
+    with service(file_database_url, redis_server.redis_url(), folder, workers=2, slots=3) as one:
         yield one
 
 

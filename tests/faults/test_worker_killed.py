@@ -13,9 +13,7 @@ from uuid import UUID
 
 import psutil
 import pytest
-from tests import servers
 from tests.faults.service import Service, service
-from tests.integration.api.harness import create_database
 from tests.integration.worker.test_faults import LEASE_SECONDS, run_on_one_of_two
 from tests.pods import Platform, Worker
 from tests.waiting import eventually, wait_for
@@ -74,10 +72,8 @@ def kill_children(worker: Worker, chance: random.Random | None = None) -> int:
 
 
 @pytest.fixture
-def running(
-    postgres_server: servers.PostgresServer, migrated_template: str, redis_url: str, tmp_path: Path
-) -> Iterator[Service]:
-    with service(create_database(postgres_server, migrated_template), redis_url, tmp_path, workers=2, slots=6) as one:
+def running(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Service]:
+    with service(database_url, redis_url, tmp_path, workers=2, slots=6) as one:
         yield one
 
 

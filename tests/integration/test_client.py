@@ -7,9 +7,8 @@ from itertools import islice
 from uuid import uuid4
 
 import pytest
-from tests import servers
 from tests.integration.cli.proxy import Proxy
-from tests.integration.cli.stack import Stack, stack
+from tests.integration.cli.stack import Stack
 from tests.waiting import wait_for
 
 from longhaul import errors
@@ -18,20 +17,9 @@ from longhaul.contract import BatchItem, EventView, JobView
 from longhaul.states import State
 
 
-@pytest.fixture(scope="module")
-def here(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
-    redis_server: servers.RedisServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    with stack(postgres_server, migrated_template, redis_server, tmp_path_factory.mktemp("client")) as one:
-        yield one
-
-
 @pytest.fixture
-def client(here: Stack) -> Iterator[Client]:
-    with Client(here.url) as one:
+def client(stack: Stack) -> Iterator[Client]:
+    with Client(stack.url) as one:
         yield one
 
 
@@ -58,8 +46,8 @@ def test_a_job_from_submit_to_result(client: Client) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_async_client_does_the_same(here: Stack) -> None:
-    async with AsyncClient(here.url) as client:
+async def test_the_async_client_does_the_same(stack: Stack) -> None:
+    async with AsyncClient(stack.url) as client:
         job = await client.submit("demo.sleep", {"seconds": 0.4, "steps": 4, "payload": 7})
         types = [event.type async for event in client.events(job.id)]
         assert (types[0], types[-1]) == ("queued", "succeeded")
@@ -151,8 +139,8 @@ def test_what_runs_jobs_is_shown_and_queues_are_paused(client: Client) -> None:
     assert client.wait(job.id, 20).state is State.SUCCEEDED
 
 
-def test_an_answer_that_was_lost_makes_no_second_job(here: Stack) -> None:
-    with Proxy(here.api.port) as proxy, Client(proxy.url) as client:
+def test_an_answer_that_was_lost_makes_no_second_job(stack: Stack) -> None:
+    with Proxy(stack.api.port) as proxy, Client(proxy.url) as client:
         mark = str(uuid4())
         proxy.drop_next_answer()
         job = client.submit("demo.echo", {"payload": mark})
@@ -161,8 +149,8 @@ def test_an_answer_that_was_lost_makes_no_second_job(here: Stack) -> None:
         assert found == [job.id]
 
 
-def test_events_have_no_gap_and_no_repeat_over_lost_connections(here: Stack) -> None:
-    with Proxy(here.api.port) as proxy, Client(proxy.url) as client:
+def test_events_have_no_gap_and_no_repeat_over_lost_connections(stack: Stack) -> None:
+    with Proxy(stack.api.port) as proxy, Client(proxy.url) as client:
         job = client.submit("demo.sleep", {"seconds": 3, "steps": 30, "checkpoint_every": 1})
         ids, checkpoints = [], 0
         for event in client.events(job.id):
@@ -175,18 +163,18 @@ def test_events_have_no_gap_and_no_repeat_over_lost_connections(here: Stack) -> 
 
 
 @pytest.mark.anyio
-async def test_events_go_on_after_the_api_was_killed(here: Stack) -> None:
-    async with AsyncClient(here.url) as client:
+async def test_events_go_on_after_the_api_was_killed(stack: Stack) -> None:
+    async with AsyncClient(stack.url) as client:
         job = await client.submit("demo.sleep", {"seconds": 4, "steps": 20})
         ids = []
         async for event in client.events(job.id):
             ids.append(event.id)
             if event.id == 5:
-                here.restart_api()
+                stack.restart_api()
         assert ids == list(range(1, (await client.get(job.id)).last_event_id + 1))
 
 
-def test_an_api_that_stays_away_is_said_to_be_unreachable(here: Stack) -> None:
+def test_an_api_that_stays_away_is_said_to_be_unreachable(stack: Stack) -> None:
     with Proxy(9) as proxy, Client(proxy.url, retry_seconds=0.3) as client:
         with pytest.raises(ApiUnreachable, match=f"^{proxy.url} does not answer: check that the API runs there"):
             list(client.events(uuid4()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,9 +16,9 @@ from tests.integration.ledger.given import Claimer
 from tests.waiting import eventually, wait_for
 
 from longhaul import doorbell
-from longhaul.ledger import leases, queues, workers
+from longhaul.ledger import leases, workers
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.connection import Connection, connect
+from longhaul.ledger.connection import Connection
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending
 from longhaul_controller.deletion_cost import COST, SAFE_TO_EVICT, UNINTERRUPTIBLE
@@ -27,13 +27,6 @@ pytestmark = pytest.mark.anyio
 
 SELECTOR = "app.kubernetes.io/component=worker"
 LONG_LEASE_SECONDS = 600.0
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    async with await connect(database_url, application_name="test") as connection:
-        await queues.declare(connection, [given.QUEUE])
-        yield connection
 
 
 @pytest.fixture

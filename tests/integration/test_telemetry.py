@@ -18,7 +18,6 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 from tests import servers
-from tests.integration.api.harness import create_database
 from tests.integration.cli.stack import Api
 from tests.pods import Process, Worker, free_port, platform
 from tests.waiting import wait_for
@@ -134,11 +133,9 @@ class Here:
 
 @pytest.fixture(scope="module")
 def here(
-    postgres_server: servers.PostgresServer, migrated_template: str, redis_server: servers.RedisServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Here]:  # fmt: skip
+    file_database_url: str, redis_server: servers.RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Here]:
     folder = tmp_path_factory.mktemp("telemetry")
-    database_url = create_database(postgres_server, migrated_template)
     with ExitStack() as exits:
         collector = exits.enter_context(Collector())
         environment = {
@@ -148,7 +145,7 @@ def here(
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
-        below = exits.enter_context(platform(database_url, redis_server.redis_url(), folder, **environment))
+        below = exits.enter_context(platform(file_database_url, redis_server.redis_url(), folder, **environment))
         port = free_port()
         controller = below.start_controller(LONGHAUL_CONTROLLER_PROBE_PORT=str(port))
         worker = below.start_worker()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
-import psycopg
 import redis.asyncio as redis
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
-from tests import servers
 from tests.waiting import eventually
 
 from longhaul import Job, task
@@ -118,14 +115,6 @@ def api_settings(database_url: str, redis_url: str, **more: Any) -> ApiSettings:
     """Settings for tests: nothing of the environment, a free port, no keys."""
     values: dict[str, Any] = {"api_port": 0, "auth_mode": "none", "shutdown_seconds": 1.0}
     return ApiSettings(database_url=database_url, redis_url=redis_url, **(values | more))
-
-
-def create_database(server: servers.PostgresServer, template: str) -> str:
-    """The address of a new database, for tests that share it. It goes with its server."""
-    name = f"shared_{secrets.token_hex(6)}"
-    with psycopg.connect(server.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-    return server.url_of(name)
 
 
 async def publish_tasks(database_url: str) -> None:

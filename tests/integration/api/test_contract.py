@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 from tests import servers
-from tests.integration.api.harness import Api, Keeper, api_settings, create_database, publish_tasks, serving
+from tests.integration.api.harness import Api, Keeper, api_settings, publish_tasks, serving
 
 from longhaul.ledger import keys
 from longhaul.ledger.connection import connect
@@ -70,13 +70,9 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture(scope="module")
-def served(
-    portal: BlockingPortal, postgres_server: servers.PostgresServer, migrated_template: str,
-    redis_server: servers.RedisServer,
-) -> Iterator[Served]:  # fmt: skip
-    database_url = create_database(postgres_server, migrated_template)
-    settings = api_settings(database_url, redis_server.redis_url(), auth_mode="keys")
-    key = portal.call(_prepare, database_url)
+def served(portal: BlockingPortal, file_database_url: str, redis_server: servers.RedisServer) -> Iterator[Served]:
+    settings = api_settings(file_database_url, redis_server.redis_url(), auth_mode="keys")
+    key = portal.call(_prepare, file_database_url)
     with portal.wrap_async_context_manager(serving(settings, headers={"Authorization": f"Bearer {key}"})) as api:
         yield Served(api, key, portal.call(_make_jobs, api))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests import servers
-from tests.integration.api.harness import Api, EventStream, api_settings, create_database
+from tests.integration.api.harness import Api, EventStream, api_settings
 from tests.pods import platform
 
 from longhaul_api.settings import ApiSettings
@@ -17,11 +17,10 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def settings(
-    postgres_server: servers.PostgresServer, migrated_template: str, redis_server: servers.RedisServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[ApiSettings]:  # fmt: skip
+    file_database_url: str, redis_server: servers.RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiSettings]:
     """Of an API beside a worker pod."""
-    urls = create_database(postgres_server, migrated_template), redis_server.redis_url()
+    urls = file_database_url, redis_server.redis_url()
     with platform(*urls, tmp_path_factory.mktemp("worker"), LONGHAUL_CANCEL_GRACE_SECONDS="1") as below:
         below.start_worker()
         yield api_settings(*urls)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import psycopg
-from tests import servers
 from tests.pods import Process, free_port, platform
 from tests.waiting import wait_for
 
@@ -55,14 +52,9 @@ class Stack:
 
 
 @contextmanager
-def stack(
-    postgres: servers.PostgresServer, template: str, redis: servers.RedisServer, folder: Path, **environment: str
-) -> Iterator[Stack]:
+def run_stack(database_url: str, redis_url: str, folder: Path, **environment: str) -> Iterator[Stack]:
     """A running stack; nothing of it is left at the end."""
-    name = f"stack_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-    with platform(postgres.url_of(name), redis.redis_url(), folder, **environment) as below:
+    with platform(database_url, redis_url, folder, **environment) as below:
         below.start_controller()
         below.start_worker()
         one = Stack(below.environment, folder)

@@ -6,13 +6,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import servers
-from tests.integration.cli.stack import Stack, stack
+from tests.integration.cli.stack import Stack
 from typer.testing import CliRunner, Result
 
 from longhaul.client import Client
@@ -22,22 +21,10 @@ Run = Callable[..., Result]
 LONGHAUL = str(Path(sys.executable).parent / "longhaul")
 
 
-@pytest.fixture(scope="module")
-def here(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
-    redis_server: servers.RedisServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("cli")
-    with stack(postgres_server, migrated_template, redis_server, folder, LONGHAUL_CANCEL_GRACE_SECONDS="0.5") as one:
-        yield one
-
-
 @pytest.fixture
-def run(here: Stack, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process, with the environment that `longhaul up` would hand out."""
-    for name, value in environment(here).items():
+    for name, value in environment(stack).items():
         monkeypatch.setenv(name, value)
 
     def run_command(*arguments: str, code: int = 0) -> Result:
@@ -48,17 +35,17 @@ def run(here: Stack, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_command
 
 
-def environment(here: Stack) -> dict[str, str]:
-    return {**here.environment, "LONGHAUL_URL": here.url}
+def environment(stack: Stack) -> dict[str, str]:
+    return {**stack.environment, "LONGHAUL_URL": stack.url}
 
 
 def answer(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
-def test_submit_prints_the_id_and_show_the_result(run: Run, here: Stack) -> None:
+def test_submit_prints_the_id_and_show_the_result(run: Run, stack: Stack) -> None:
     job_id = run("submit", "demo.echo", "-p", "payload=hello").stdout.strip()
-    with Client(here.url) as client:
+    with Client(stack.url) as client:
         client.wait(job_id, 20)
     shown = run("show", job_id, "--logs")
     assert "succeeded" in shown.stdout
@@ -96,13 +83,13 @@ def test_the_same_key_gives_the_same_job(run: Run) -> None:
     assert "Idempotency-Key" in run("submit", "demo.sleep", "--idempotency-key", "cli-1", code=2).stderr
 
 
-def test_follow_stops_at_ctrl_c_and_the_job_goes_on(run: Run, here: Stack) -> None:
+def test_follow_stops_at_ctrl_c_and_the_job_goes_on(run: Run, stack: Stack) -> None:
     # A shell sets Ctrl-C to be ignored in what it starts in the background, and that is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     job_id = run("submit", "demo.sleep", "-p", "seconds=60").stdout.strip()
     follower = subprocess.Popen(
         [LONGHAUL, "follow", job_id],
-        env=environment(here),
+        env=environment(stack),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -148,8 +135,8 @@ def test_queues_are_paused_resumed_and_limited(run: Run) -> None:
     assert "no queue" in run("queues", "limit", "nowhere", "3", code=5).stderr
 
 
-def test_dead_letters_are_listed_replayed_and_discarded(run: Run, here: Stack) -> None:
-    with Client(here.url) as client:
+def test_dead_letters_are_listed_replayed_and_discarded(run: Run, stack: Stack) -> None:
+    with Client(stack.url) as client:
         jobs = [client.submit("sample.odd_error", {"text": "always"}) for _ in range(2)]
         for job in jobs:
             client.wait(job.id, 30)
@@ -190,7 +177,7 @@ def test_the_doctor_finds_all_well(run: Run) -> None:
     assert {"Python", "settings", "tasks", "PostgreSQL", "schema", "clock", "Redis", "API", "workers"} <= subjects
 
 
-def test_the_doctor_says_what_is_wrong_and_what_to_do(here: Stack, empty_database_url: str) -> None:
+def test_the_doctor_says_what_is_wrong_and_what_to_do(stack: Stack, empty_database_url: str) -> None:
     broken = {
         "LONGHAUL_DATABASE_URL": empty_database_url,
         "LONGHAUL_REDIS_URL": "redis://127.0.0.1:9/0",
@@ -216,9 +203,9 @@ def test_an_evicting_redis_is_a_problem(run: Run, breakable_redis: Any, monkeypa
     assert [one["subject"] for one in answer(result) if one["status"] == "problem"] == ["Redis memory"]
 
 
-def test_the_installed_command_starts_and_speaks(here: Stack) -> None:
+def test_the_installed_command_starts_and_speaks(stack: Stack) -> None:
     done = subprocess.run(
-        [LONGHAUL, "jobs", "--json"], env=environment(here), capture_output=True, text=True, timeout=30, check=False
+        [LONGHAUL, "jobs", "--json"], env=environment(stack), capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert isinstance(json.loads(done.stdout), list)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests import servers
-from tests.integration.cli.stack import Stack, stack
+from tests.integration.cli.stack import Stack
 
 from longhaul.client import Client
 
@@ -36,18 +35,6 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def here(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
-    redis_server: servers.RedisServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("console")
-    with stack(postgres_server, migrated_template, redis_server, folder, LONGHAUL_CANCEL_GRACE_SECONDS="0.5") as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -56,14 +43,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, here: Stack) -> Iterator[Page]:
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     """The page, opened. Anything that it writes to the browser's console, or that its policy blocks, fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     one = context.new_page()
     complaints: list[str] = []
     one.on("pageerror", lambda error: complaints.append(str(error)))
     one.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    one.goto(here.url)
+    one.goto(stack.url)
     expect(one.get_by_label("Task", exact=True)).to_have_value(re.compile("."))
     yield one
     context.close()
@@ -143,8 +130,8 @@ def test_what_does_not_fit_is_said_at_its_field(page: Page) -> None:
     expect(problem).to_contain_text("no JSON")
 
 
-def test_the_list_is_kept_up_to_date_and_used_by_keyboard(page: Page, here: Stack) -> None:
-    with Client(here.url) as client:
+def test_the_list_is_kept_up_to_date_and_used_by_keyboard(page: Page, stack: Stack) -> None:
+    with Client(stack.url) as client:
         job = client.submit("demo.echo", {"payload": "from elsewhere"})
         client.wait(job.id, 20)
     entry = page.locator(f'#jobs button[data-id="{job.id}"]')
@@ -159,18 +146,18 @@ def test_the_list_is_kept_up_to_date_and_used_by_keyboard(page: Page, here: Stac
     expect(page.locator("#no-jobs")).to_have_text("No job is dead.")
 
 
-def test_a_lost_api_is_told_and_the_stream_goes_on_after_it(page: Page, here: Stack) -> None:
+def test_a_lost_api_is_told_and_the_stream_goes_on_after_it(page: Page, stack: Stack) -> None:
     submit(page, seconds="5", steps="25")
     expect(page.locator("#job-state")).to_have_text("running", timeout=LONG)
-    here.restart_api()
+    stack.restart_api()
     expect(page.locator("#job-state")).to_have_text("succeeded", timeout=LONG)
     numbers = page.locator("#timeline li", has_text="started on").count()
     assert numbers == 1
     expect(page.get_by_role("alert")).to_be_hidden(timeout=10_000)
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_allows_nothing(here: Stack, page: Page) -> None:
-    answer = page.request.get(here.url)
+def test_the_page_loads_nothing_from_elsewhere_and_allows_nothing(stack: Stack, page: Page) -> None:
+    answer = page.request.get(stack.url)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -178,10 +165,10 @@ def test_the_page_loads_nothing_from_elsewhere_and_allows_nothing(here: Stack, p
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_it_fits_a_telephone_in_the_dark(browser: Browser, here: Stack) -> None:
+def test_it_fits_a_telephone_in_the_dark(browser: Browser, stack: Stack) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
     one = context.new_page()
-    one.goto(here.url)
+    one.goto(stack.url)
     expect(one.get_by_label("Task", exact=True)).to_have_value(re.compile("."))
     assert one.evaluate("document.documentElement.scrollWidth <= innerWidth")
     one.screenshot(path=SCREENSHOT.with_stem("console-telephone"), full_page=True)

@@ -10,26 +10,15 @@ from pathlib import Path
 import pytest
 import redis.asyncio as redis
 from tests.integration.controller.replica import Replica
-from tests.integration.ledger import given
 from tests.waiting import eventually
 
 from longhaul import doorbell
-from longhaul.ledger import queues
-from longhaul.ledger.connection import Connection, connect
 from longhaul_controller.leader import Leader
 from longhaul_controller.settings import ControllerSettings
 
 StartReplica = Callable[..., Replica]
 LEASE_SECONDS = 0.5
 """Of the leader within the test's process."""
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    """A connection to an empty ledger that knows the queue `work`."""
-    async with await connect(database_url, application_name="test") as connection:
-        await queues.declare(connection, [given.QUEUE])
-        yield connection
 
 
 @pytest.fixture

@@ -6,18 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.integration.ledger import given
 
-from longhaul.ledger import queues
 from longhaul.ledger.connection import Connection, connect
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    """A connection to an empty ledger that knows the queue `work`."""
-    async with await connect(database_url, application_name="test") as connection:
-        await queues.declare(connection, [given.QUEUE])
-        yield connection
 
 
 @pytest.fixture

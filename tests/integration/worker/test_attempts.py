@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from tests import servers
 from tests.pods import Platform, Worker, platform
@@ -14,18 +13,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def shared(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
+    file_database_url: str,
     redis_server: servers.RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Platform, Worker]]:
-    name = "attempts"
-    with psycopg.connect(postgres_server.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}".encode())
     folder = tmp_path_factory.mktemp("attempts")
-    with platform(
-        postgres_server.url_of(name), redis_server.redis_url(), folder, LONGHAUL_CANCEL_GRACE_SECONDS="0.5"
-    ) as one:
+    with platform(file_database_url, redis_server.redis_url(), folder, LONGHAUL_CANCEL_GRACE_SECONDS="0.5") as one:
         one.start_controller()
         yield one, one.start_worker(LONGHAUL_RESULT_LIMIT_BYTES="10000", LONGHAUL_CHECKPOINT_LIMIT_BYTES="10000")
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import anyio
 import pytest
 from tests import servers
-from tests.integration.api.harness import api_settings, create_database, serving
+from tests.integration.api.harness import api_settings, serving
 from tests.pods import FAST_LEASE, Platform, Worker, platform
 from tests.stores import keys, store_away
 from tests.waiting import wait_for
@@ -34,20 +34,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def here(
-    postgres_server: servers.PostgresServer,
-    migrated_template: str,
+    file_database_url: str,
     redis_server: servers.RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
     folder: Path,
 ) -> Iterator[Platform]:
-    database_url = create_database(postgres_server, migrated_template)
     settings = {
         "LONGHAUL_RESULT_STORE_URL": f"file://{folder}",
         "LONGHAUL_RESULT_STORE_OPTIONS": '{"secret": "unused by folders"}',
         "LONGHAUL_RESULT_INLINE_BYTES": str(INLINE_BYTES),
         "LONGHAUL_STORED_RESULT_LIMIT_BYTES": str(LIMIT_BYTES),
     }
-    with platform(database_url, redis_server.redis_url(), tmp_path_factory.mktemp("results"), **settings) as one:
+    with platform(file_database_url, redis_server.redis_url(), tmp_path_factory.mktemp("results"), **settings) as one:
         one.start_controller()
         yield one
 
