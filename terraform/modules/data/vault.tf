@@ -40,6 +40,8 @@ locals {
   redis_key     = azurerm_managed_redis.this.default_database[0].primary_access_key
   redis_address = "${azurerm_managed_redis.this.hostname}:${local.redis_port}"
 
+  # The images have the roots of Azure's certificates there. sslrootcert=system would look where psycopg's own OpenSSL has none.
+  verified = "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt"
   # At 5432, not by PgBouncer: Longhaul gives settings at the start of a session, which PgBouncer does not pass on.
   accounts = merge(
     { "postgres-url" = "${azurerm_postgresql_flexible_server.this.administrator_login}:${random_password.postgres.result}" },
@@ -47,7 +49,7 @@ locals {
   )
   secrets = merge(
     { for name, account in local.accounts : name =>
-      "postgresql://${account}@${azurerm_postgresql_flexible_server.this.fqdn}:5432/${azurerm_postgresql_flexible_server_database.longhaul.name}?sslmode=require"
+      "postgresql://${account}@${azurerm_postgresql_flexible_server.this.fqdn}:5432/${azurerm_postgresql_flexible_server_database.longhaul.name}?${local.verified}"
     },
     {
       "redis-url"      = "rediss://:${urlencode(local.redis_key)}@${local.redis_address}/0"

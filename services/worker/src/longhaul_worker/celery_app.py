@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import warnings
+from ssl import CERT_REQUIRED
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,6 +44,8 @@ def settings(redis_url: str) -> dict[str, Any]:
     """Celery's settings. What each of them leaves to the ledger: docs/explanation/celery-settings.md."""
     return {
         "broker_url": broker_url(redis_url),
+        # kombu would trust any certificate. What the URL's query says of TLS goes before this.
+        "broker_use_ssl": {"ssl_cert_reqs": CERT_REQUIRED} if redis_url.startswith("rediss:") else None,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {

@@ -51,7 +51,7 @@ run "servers" {
   assert {
     condition = (
       azurerm_key_vault_secret.this["postgres-url"].value ==
-      "postgresql://longhaul:0123456789abcdefghijABCDEFGHIJ0123456789@mock.postgres.database.azure.com:5432/longhaul?sslmode=require"
+      "postgresql://longhaul:0123456789abcdefghijABCDEFGHIJ0123456789@mock.postgres.database.azure.com:5432/longhaul?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt"
     )
     error_message = "Longhaul speaks to PostgreSQL itself, not to PgBouncer."
   }
