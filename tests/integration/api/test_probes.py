@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.api.harness import REPORT, Api, EventStream, Keeper, serving
@@ -56,6 +58,21 @@ async def test_a_process_that_goes_is_not_ready(api: Api) -> None:
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
     assert (await api.client.get("/livez")).status_code == 200
+
+
+async def test_a_connection_ends_with_its_answer_once_the_process_goes(api: Api) -> None:
+    assert "connection" not in (await api.client.get("/v1/tasks")).headers
+    api.context.stopping = True
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(b"GET /v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    answer = await reader.read()  # until the server closes it
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+async def test_an_idle_connection_outlasts_those_of_proxies(api: Api) -> None:
+    assert api.server.config.timeout_keep_alive > 60
 
 
 async def test_metrics_count_what_happened(api: Api, keeper: Keeper) -> None:

@@ -42,7 +42,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
         },
     )
     app.state.context = context
-    app.add_middleware(Gateway, metrics=context.metrics, body_limit_bytes=settings.body_limit_bytes)
+    app.add_middleware(
+        Gateway,
+        metrics=context.metrics,
+        body_limit_bytes=settings.body_limit_bytes,
+        is_stopping=lambda: context.stopping,
+    )
     problems.install(app)
     openapi.install(app)
     # Routes are tried in this order: those that are asked most come first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from time import perf_counter
 
@@ -15,22 +16,29 @@ from longhaul_api.problems import problem_response, unexpected
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
+_LAST = (b"connection", b"close")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Gateway:
-    """Plain ASGI middleware: it adds no task and no queue to a request, so a stream costs what it costs."""
+    """Plain ASGI middleware: it adds no task and no queue to a request, so a stream costs what it costs.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit_bytes: int) -> None:
+    While `is_stopping()` each answer is its connection's last: what comes next goes to another pod.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, body_limit_bytes: int, is_stopping: Callable[[], bool]
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._body_limit_bytes = body_limit_bytes
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._metrics, self._body_limit_bytes)
+        exchange = _Exchange(scope, receive, send, self._metrics, self._body_limit_bytes, self._is_stopping)
         try:
             if exchange.content_length > self._body_limit_bytes:
                 await exchange.finish(BodyTooLarge(limit_bytes=self._body_limit_bytes))
@@ -44,17 +52,26 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_began", "_limit", "_metrics", "_receive", "_received", "_scope", "_send", "content_length", "has_body",
+        "_began", "_is_stopping", "_limit", "_metrics", "_receive", "_received", "_scope", "_send", "content_length", "has_body",
         "request_id", "started",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics, limit: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        metrics: Metrics,
+        limit: int,
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._began = perf_counter()
         self._scope = scope
         self._receive = receive
         self._send = send
         self._metrics = metrics
         self._limit = limit
+        self._is_stopping = is_stopping
         self._received = 0
         self.started = False
         self.content_length = 0
@@ -83,6 +100,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             message["headers"] += [(b"x-request-id", self.request_id), _NOSNIFF]
+            if self._is_stopping():
+                message["headers"].append(_LAST)
             route = getattr(self._scope.get("route"), "path", "none")
             method = self._scope["method"]
             self._metrics.request(

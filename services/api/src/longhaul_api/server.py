@@ -19,6 +19,10 @@ from longhaul_api.settings import ApiSettings
 _COLLECT_AT = (20_000, 10, 50)
 """New objects until a look at the young ones, and looks until one at the older (Python's own: 700, 10, 10)."""
 
+KEEP_ALIVE_SECONDS = 75
+"""Idle connections stay longer than proxies keep theirs (ingress-nginx and AWS's balancers 60 s): who closes first must
+be the proxy, or a submit that it sends meanwhile comes back as a 502. uvicorn's own are 5 s."""
+
 
 def start() -> None:
     """Serve until SIGTERM or SIGINT. Exits 2 with a sentence where a setting is wrong."""
@@ -66,6 +70,7 @@ def create_server(app: object, settings: ApiSettings) -> Server:
             log_config=None,
             access_log=False,
             lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
         )
     )
