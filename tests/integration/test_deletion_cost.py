@@ -121,7 +121,7 @@ async def test_a_pod_carries_its_cost_while_it_is_busy(
     replica.wait_leads()
     wait_for(lambda: COST not in api.pods["pod-2"], what="an idle pod carries none")
     claim = await start_job(connection, await worker(connection, "pod-1"), age_seconds=100, interruptible=False)
-    wait_for(lambda: api.pods["pod-1"], what="a busy pod carries one")
+    wait_for(lambda: api.pods["pod-1"], timeout_seconds=3, what="a busy pod carries one")
     assert api.pods["pod-1"] == {COST: str(UNINTERRUPTIBLE + 61), SAFE_TO_EVICT: "false"}
     assert api.lists[-1] == {
         "labelSelector": [SELECTOR],
@@ -133,7 +133,7 @@ async def test_a_pod_carries_its_cost_while_it_is_busy(
     assert metrics["longhaul_worker_pods{idle}"] == 1
     wait_for(lambda: replica.metrics()["longhaul_pod_patches_total"] == 2, what="both patches are counted")
     await given.ended(connection, claim, Ending.SUCCEEDED)
-    wait_for(lambda: not api.pods["pod-1"], what="it is idle again")
+    wait_for(lambda: not api.pods["pod-1"], timeout_seconds=3, what="it is idle again")
     assert api.pods["pod-2"] == {"prometheus.io/scrape": "true"}
 
 
@@ -174,7 +174,7 @@ async def test_a_kubernetes_api_that_fails_disturbs_nothing_else(
             rung = (await doorbell.count(client, [given.QUEUE]))[given.QUEUE]
         return rung == 1 and await given.state(connection, lost.job_id) == "queued"
 
-    await eventually(reaped_and_rung, what="reaped and rung as ever")
+    await eventually(reaped_and_rung, timeout_seconds=3, what="reaped and rung as ever")
     assert replica.log.count("deletion_costs_failed") == 1
     assert "longhaul_controller_duty_failures_total{deletion_cost}" not in replica.metrics()
     await start_job(connection, await worker(connection, "pod-2"), interruptible=True)

@@ -128,7 +128,7 @@ async def test_a_silent_redis_slows_no_submit_and_streams_go_on(
         await eventually(partial(is_live, api, False), what="the silence was noticed")
         # What this process does itself is told at once, Redis or not.
         assert (await api.client.post(f"/v1/jobs/{job['id']}/cancel")).status_code == 202
-        assert [await stream.ids(1) for stream in (before, during)] == [[6], [6]]
+        assert [await stream.ids(1, timeout_seconds=1) for stream in (before, during)] == [[6], [6]]
         poll = asyncio.create_task(api.client.get(f"/v1/jobs/{job['id']}", headers={"Prefer": "wait=10"}))
         await api.listening(3)
         await keeper.end(claim)

@@ -41,12 +41,12 @@ def test_the_other_replica_leads_when_the_leader_is_killed_or_ends(
     assert [replica.leads() for replica in (first, second, third)] == [True, False, False]
     first.send(signal.SIGKILL)
     first.wait_exit(5)
-    wait_for(lambda: second.leads() or third.leads(), what="another replica leads")
+    wait_for(lambda: second.leads() or third.leads(), timeout_seconds=4, what="another replica leads")
     leading, standby = sorted((second, third), key=lambda replica: not replica.leads())
     assert not standby.leads()
     leading.send(signal.SIGTERM)
-    assert leading.wait_exit(10) == 0
-    standby.wait_leads()
+    assert leading.wait_exit(3) == 0
+    standby.wait_leads(3)
 
 
 @pytest.mark.fault("F28")

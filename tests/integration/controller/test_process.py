@@ -78,16 +78,17 @@ async def test_a_redis_that_goes_and_comes_back_costs_seconds(
     )
     assert replica.leads()
     breakable_redis.start()
-    await eventually(all_rung, what="both are rung for again")
+    await eventually(all_rung, timeout_seconds=5, what="both are rung for again")
     assert replica.log.count("duty_failed") <= 4  # once an outage for each duty, not once a second
     breakable_redis.pause()
     failures = replica.metrics()["longhaul_controller_duty_failures_total{rering}"]
     wait_for(
         lambda: replica.metrics()["longhaul_controller_duty_failures_total{rering}"] > failures,
+        timeout_seconds=4,
         what="a Redis that hangs is given up",
     )
     replica.send(signal.SIGTERM)
-    assert replica.wait_exit(10) == 0
+    assert replica.wait_exit(4) == 0
 
 
 async def test_the_duties_run_beside_each_other_and_are_told_as_metrics(

@@ -151,12 +151,12 @@ async def test_a_running_controller_rings_again_within_seconds(
 
     await eventually(all_rung, timeout_seconds=20, what="all that is due was rung")
     await client.flushall()
-    await eventually(all_rung, what="all was rung again after a flush")
+    await eventually(all_rung, timeout_seconds=3, what="all was rung again after a flush")
     await client.delete(doorbell.key(given.QUEUE))
-    await eventually(all_rung, what="all was rung again after its list was deleted")
+    await eventually(all_rung, timeout_seconds=3, what="all was rung again after its list was deleted")
     metrics = replica.metrics()
     assert metrics["longhaul_jobs_due{work}"] == 3
     assert metrics["longhaul_doorbells_rerung_total{work}"] == 9
     await client.lpush(doorbell.key(given.QUEUE), *doorbell.messages(given.QUEUE, 4))
-    await eventually(all_rung, what="those that stand for nothing went")
+    await eventually(all_rung, timeout_seconds=4, what="those that stand for nothing went")
     assert replica.metrics()["longhaul_doorbells_trimmed_total{work}"] == 4

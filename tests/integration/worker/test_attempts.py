@@ -130,14 +130,14 @@ async def test_the_hard_limit_kills_what_holds_the_interpreter_lock(here: Platfo
     assert attempt["ending"] == "timed_out"
     assert attempt["evidence"]["signal"] == "SIGKILL"
     ran_seconds = (attempt["ended_at"] - attempt["started_at"]).total_seconds()
-    assert 4.5 <= ran_seconds < 15  # longer than a lease of 3 s: it was renewed throughout
+    assert 4.5 <= ran_seconds < 8  # longer than a lease of 3 s: it was renewed throughout
 
 
 async def test_a_cancelled_job_stops_by_itself(here: Platform) -> None:
     job_id = await here.submit("demo.sleep", {"seconds": 60, "steps": 600})
     await here.wait_event(job_id, "progress")
     await here.cancel(job_id)
-    await here.wait_state(job_id, "cancelled")
+    await here.wait_state(job_id, "cancelled", timeout_seconds=5)
     (attempt,) = await here.attempts(job_id)
     assert (attempt["ending"], attempt["evidence"]) == ("cancelled", None)
 

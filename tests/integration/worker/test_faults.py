@@ -35,7 +35,7 @@ async def run_on_one_of_two(
 
 @pytest.mark.fault("F2")
 async def test_a_killed_child_is_noticed_at_once_and_the_job_resumes(here: Platform) -> None:
-    """F2: sooner than its lease ends, through the report of its end."""
+    """F2: within two seconds, through the report of its end."""
     here.start_controller()
     worker = here.start_worker()
     job_id = await here.submit("demo.sleep", LONG)
@@ -43,11 +43,11 @@ async def test_a_killed_child_is_noticed_at_once_and_the_job_resumes(here: Platf
     killed_at = datetime.now(UTC)
     for child in worker.celery().children():
         child.kill()
-    await here.wait_event(job_id, "started", count=2)
+    await here.wait_event(job_id, "started", count=2, timeout_seconds=5)
     job = await here.wait_state(job_id, "succeeded")
     first, _ = await here.attempts(job_id)
     assert (first["ending"], first["evidence"]["signal"]) == ("crashed", "SIGKILL")
-    assert (first["ended_at"] - killed_at).total_seconds() < LEASE_SECONDS
+    assert (first["ended_at"] - killed_at).total_seconds() < 2
     assert first["evidence"]["peak_memory_bytes"] > 1_000_000
     assert job["interruptions"] == 1
     assert job["result"]["steps_done"] == 40
@@ -56,7 +56,7 @@ async def test_a_killed_child_is_noticed_at_once_and_the_job_resumes(here: Platf
 
 @pytest.mark.fault("F1")
 async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) -> None:
-    """F1, Celery's main process alone. The next attempt starts within two leases."""
+    """F1, Celery's main process alone. The next attempt starts within a lease and two seconds."""
     job_id, worker = await run_on_one_of_two(here, "demo.sleep", LONG)
     await here.wait_event(job_id, "checkpoint", count=3)
     celery, children = worker.celery(), worker.celery().children()
@@ -66,7 +66,7 @@ async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) ->
     job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
     assert job["attempt"] == 2
     _, second = await here.attempts(job_id)
-    assert (second["started_at"] - killed_at).total_seconds() < 2 * LEASE_SECONDS
+    assert (second["started_at"] - killed_at).total_seconds() < LEASE_SECONDS + 2
 
     def is_replaced() -> bool:
         return any(child != celery for child in psutil.Process(worker.pid).children())
@@ -77,7 +77,7 @@ async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) ->
 @pytest.mark.fault("F1")
 @pytest.mark.parametrize("whole", [False, True], ids=["the keeper alone", "the whole worker"])
 async def test_a_killed_keeper_leaves_no_orphan_and_its_jobs_resume_elsewhere(here: Platform, whole: bool) -> None:
-    """F1. The lease ends at its time, and the next attempt starts soon after it."""
+    """F1. The next attempt starts within a lease and two seconds."""
     job_id, doomed = await run_on_one_of_two(here, "demo.sleep", LONG)
     await here.wait_event(job_id, "checkpoint", count=3)
     orphans = doomed.descendants()
@@ -91,8 +91,8 @@ async def test_a_killed_keeper_leaves_no_orphan_and_its_jobs_resume_elsewhere(he
     job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
     first, second = await here.attempts(job_id)
     assert (first["ending"], first["attempt"], second["attempt"]) == ("lease_lost", 1, 2)
-    assert (second["started_at"] - first["ended_at"]).total_seconds() < LEASE_SECONDS
-    assert first["evidence"]["overdue_seconds"] < LEASE_SECONDS
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
+    assert first["evidence"]["overdue_seconds"] < 2
     assert job["result"]["steps_done_here"] < 40
 
 
@@ -102,13 +102,15 @@ async def test_a_worker_frozen_past_its_lease_can_not_commit(here: Platform) -> 
     job_id, frozen = await run_on_one_of_two(here, "demo.sleep", LONG)
     await here.wait_event(job_id, "checkpoint", count=3)
     frozen.send_all(signal.SIGSTOP)
-    await here.wait_event(job_id, "started", count=2, timeout_seconds=LEASE_SECONDS + 10)
+    await here.wait_event(job_id, "started", count=2, timeout_seconds=LEASE_SECONDS + 4)
     stale = frozen.celery().children()
     frozen.send_all(signal.SIGCONT)
     wait_for(
         lambda: "lease_lost" in frozen.log or "outcome_refused" in frozen.log, what="the stale owner noticed its loss"
     )
-    wait_for(lambda: not all(child.is_running() for child in stale), what="the loser's child is stopped")
+    wait_for(
+        lambda: not all(child.is_running() for child in stale), timeout_seconds=2, what="the loser's child is stopped"
+    )
     job = await here.wait_state(job_id, "succeeded")
     assert job["attempt"] == 2
     history = await here.history(job_id)
@@ -151,7 +153,7 @@ async def test_a_drain_lets_a_short_job_finish(here: Platform) -> None:
 
 @pytest.mark.fault("F9")
 async def test_a_drain_makes_a_long_job_hand_over(here: Platform) -> None:
-    """F9: the checkpoint is saved, the lease given back, the next attempt waits for no lease."""
+    """F9: the checkpoint is saved, the lease given back, the next attempt starts within two seconds."""
     params = {"seconds": 6, "steps": 60}
     job_id, worker = await run_on_one_of_two(here, "demo.sleep", params, LONGHAUL_DRAIN_SECONDS="2")
     await here.wait_event(job_id, "checkpoint", count=3)
@@ -160,7 +162,7 @@ async def test_a_drain_makes_a_long_job_hand_over(here: Platform) -> None:
     job = await here.wait_state(job_id, "succeeded", timeout_seconds=40)
     first, second = await here.attempts(job_id)
     assert (first["ending"], first["evidence"]) == ("handed_over", None)
-    assert (second["started_at"] - first["ended_at"]).total_seconds() < LEASE_SECONDS
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
     assert (job["interruptions"], job["retries"]) == (0, 0)
     saved = [event for event in await here.history(job_id) if (event["type"], event["attempt"]) == ("checkpoint", 1)]
     # Nothing was done twice. (The drain may save the newest step once more.)
@@ -176,7 +178,7 @@ async def test_a_drain_gives_back_what_can_not_hand_over(here: Platform) -> None
     await here.wait_state(job_id, "succeeded", timeout_seconds=40)
     first, second = await here.attempts(job_id)
     assert (first["ending"], first["error"]["code"]) == ("handed_over", "drained")
-    assert (second["started_at"] - first["ended_at"]).total_seconds() < LEASE_SECONDS
+    assert (second["started_at"] - first["ended_at"]).total_seconds() < 2
 
 
 @pytest.mark.fault("F11")
