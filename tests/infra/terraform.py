@@ -88,6 +88,7 @@ class Tree:
 
 def copy_to(folder: Path) -> Tree:
     """A copy of the tree, without what a Terraform run leaves in one. Skips the test where there is no Terraform."""
+    # A program of its own, which no package here brings: what needs it is left out, and CI has it.
     if not has("terraform"):
         pytest.skip("Terraform is not on the PATH: install version 1.11 or newer to test terraform/.")
     path = folder / "terraform"

@@ -26,16 +26,15 @@ from longhaul_cli.embedded import EmbeddedValkey
 
 pytestmark = pytest.mark.anyio
 
+NEVER_SECONDS = 60.0
+"""Instead of 0.5: a submit that waited for a silent Redis would wait so long."""
+
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[EmbeddedValkey]:
     """For the tests of this file: each leaves it running."""
     with servers.temporary_home() as home, EmbeddedValkey(home, options={"appendfsync": "no"}) as server:
         yield server
-
-
-NEVER_SECONDS = 60.0
-"""Instead of 0.5: a submit that waited for a silent Redis would wait so long."""
 
 
 @pytest.fixture

@@ -102,10 +102,10 @@ async def test_an_outage_of_redis_restarts_nobody_and_nobody_forgets_its_child(
         started_at = time.monotonic()
         job_id = await here.submit("demo.sleep", {"seconds": 5, "steps": 20})
         await here.wait_event(job_id, "checkpoint", count=2)
-        assert time.monotonic() - started_at < 10
+        assert time.monotonic() - started_at < 5
         assert worker.log.count("redis_away") == 1
         for child in worker.celery().children():
             child.kill()
-        await here.wait_event(job_id, "started", count=2)
+        await here.wait_event(job_id, "started", count=2, timeout_seconds=5)
         first, *_ = await here.attempts(job_id)
         assert (first["ending"], first["evidence"]["signal"]) == ("crashed", "SIGKILL")
