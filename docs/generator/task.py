@@ -51,7 +51,7 @@ Every option is given by its name: `@task(queue="reports", retries=5)`.
 
 {recording}
 
-`RecordingLine`: {line}
+`RecordingChannel`: {line}
 
 {recorded}"""
 _OPTIONS = {
@@ -95,12 +95,12 @@ def page() -> str:
         testing=inspect.getdoc(longhaul.testing),
         recording_job=code(f"{recording.__name__}{_signature(recording)}"),
         recording=inspect.getdoc(recording),
-        line=inspect.getdoc(longhaul.testing.RecordingLine),
+        line=inspect.getdoc(longhaul.testing.RecordingChannel),
         recorded=table(
             ("attribute", "meaning"),
             [
                 (code(one.name), one.text or _RECORDED[one.name])
-                for one in attributes_of(longhaul.testing.RecordingLine)
+                for one in attributes_of(longhaul.testing.RecordingChannel)
             ],
         ),
     )

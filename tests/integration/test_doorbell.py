@@ -20,7 +20,7 @@ from tests.waiting import eventually
 from longhaul import doorbell
 from longhaul.ids import new_job_id
 from longhaul.ledger import catalogue, jobs
-from longhaul_worker.celery_app import app, broker_url, hear_doorbell
+from longhaul_worker.celery.app import app, broker_url, hear_doorbell
 
 pytestmark = pytest.mark.anyio
 

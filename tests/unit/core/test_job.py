@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 from longhaul import Cancelled, HandOver, Job
-from longhaul.testing import RecordingLine, recording_job
+from longhaul.testing import RecordingChannel, recording_job
 
 
 class Position(BaseModel):
@@ -81,7 +81,7 @@ def test_a_draining_job_hands_over_at_its_checkpoint_not_before() -> None:
 
 
 def test_cancel_goes_before_hand_over() -> None:
-    job, _ = recording_job(line=RecordingLine(cancelled=True, hand_over=True))
+    job, _ = recording_job(channel=RecordingChannel(cancelled=True, hand_over=True))
     with pytest.raises(Cancelled):
         job.checkpoint(None)
 

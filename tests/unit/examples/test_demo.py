@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from longhaul import Cancelled, HandOver, Job, Permanent, Retryable
 from longhaul.task import load_tasks
-from longhaul.testing import RecordingLine, recording_job
+from longhaul.testing import RecordingChannel, recording_job
 from longhaul_examples.demo import (
     AsyncSleepParams,
     Echo,
@@ -32,10 +32,15 @@ from longhaul_examples.demo import (
 
 
 def run(
-    line: RecordingLine | None = None, *, checkpointed: JsonValue = None, attempt: int = 1, **given: Any
+    line: RecordingChannel | None = None, *, checkpointed: JsonValue = None, attempt: int = 1, **given: Any
 ) -> SleepResult:
     job = Job(
-        id=uuid4(), task="demo.sleep", attempt=attempt, epoch=1, checkpointed=checkpointed, line=line or RecordingLine()
+        id=uuid4(),
+        task="demo.sleep",
+        attempt=attempt,
+        epoch=1,
+        checkpointed=checkpointed,
+        channel=line or RecordingChannel(),
     )
     result = sleep(job, SleepParams.model_validate({"seconds": 0, "steps": 4} | given))
     assert isinstance(result, SleepResult)
@@ -43,7 +48,7 @@ def run(
 
 
 def test_sleeps_its_steps_and_returns_the_payload() -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     started = time.monotonic()
     result = run(line, seconds=0.2, payload={"a": [1, None]})
     assert time.monotonic() - started >= 0.2
@@ -54,10 +59,10 @@ def test_sleeps_its_steps_and_returns_the_payload() -> None:
 
 
 def test_checkpoints_as_often_as_asked() -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     run(line, steps=7, checkpoint_every=3)
     assert line.checkpoints == [{"steps_done": 3}, {"steps_done": 6}]
-    without = RecordingLine()
+    without = RecordingChannel()
     run(without, checkpoint_every=0)
     assert without.checkpoints == []
 
@@ -68,7 +73,7 @@ def test_resumes_from_its_checkpoint() -> None:
 
 
 def test_fails_on_the_attempts_named_after_the_steps_named() -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     with pytest.raises(Retryable, match="attempt 2"):
         run(line, attempt=2, fail_on_attempts=[2, 3], fault_after_steps=2)
     assert len(line.checkpoints) == 2
@@ -82,21 +87,21 @@ def test_fails_for_good() -> None:
 
 def test_stops_when_it_is_cancelled_or_drained() -> None:
     with pytest.raises(Cancelled):
-        run(RecordingLine(cancelled=True), seconds=3600)
-    draining = RecordingLine(hand_over=True)
+        run(RecordingChannel(cancelled=True), seconds=3600)
+    draining = RecordingChannel(hand_over=True)
     with pytest.raises(HandOver):
         run(draining, seconds=3600)
     assert draining.checkpoints == [{"steps_done": 0}]
 
 
 def test_goes_on_in_spite_of_a_stop_where_asked() -> None:
-    result = run(RecordingLine(cancelled=True, hand_over=True), ignore_stop=True)
+    result = run(RecordingChannel(cancelled=True, hand_over=True), ignore_stop=True)
     assert result.steps_done == 4
     assert result.stops_ignored == 8
 
 
 def test_logs_the_lines_asked_for() -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     run(line, log_lines=3)
     assert [message for _, message, _ in line.logs] == ["Line 1 of 3.", "Line 2 of 3.", "Line 3 of 3."]
 
@@ -150,7 +155,7 @@ def test_async_sleep_sleeps_in_an_event_loop() -> None:
     assert inspect.iscoroutine(sleeping)
     assert asyncio.run(sleeping) == Echo(echo="x")
     assert line.fractions[0] < 0.5
-    cancelled, _ = recording_job(line=RecordingLine(cancelled=True))
+    cancelled, _ = recording_job(channel=RecordingChannel(cancelled=True))
     waiting = async_sleep(cancelled, AsyncSleepParams(seconds=3600))
     assert inspect.iscoroutine(waiting)
     with pytest.raises(Cancelled):

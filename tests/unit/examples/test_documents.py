@@ -14,7 +14,7 @@ import pytest
 from pydantic import JsonValue, ValidationError
 
 from longhaul import Cancelled, HandOver, Permanent
-from longhaul.testing import RecordingLine, recording_job
+from longhaul.testing import RecordingChannel, recording_job
 from longhaul_examples.documents import IndexParams, IndexResult, index
 from longhaul_examples.listing import default_folders
 from longhaul_examples.vector_index import search
@@ -26,7 +26,7 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing in the task may catch it."""
 
 
-class KillingLine(RecordingLine):
+class KillingLine(RecordingChannel):
     """Kills the attempt at its `at`-th word, be it progress or a checkpoint (which is saved, or not)."""
 
     def __init__(self, at: int) -> None:
@@ -69,8 +69,8 @@ def params(library: Path, index_folder: Path, **others: object) -> IndexParams:
     return IndexParams.model_validate(values)
 
 
-def run(given: IndexParams, line: RecordingLine | None = None, checkpointed: JsonValue = None) -> IndexResult:
-    job, _ = recording_job(line=line, checkpointed=checkpointed)
+def run(given: IndexParams, line: RecordingChannel | None = None, checkpointed: JsonValue = None) -> IndexResult:
+    job, _ = recording_job(channel=line, checkpointed=checkpointed)
     result = index(job, given)
     assert isinstance(result, IndexResult)
     return result
@@ -117,7 +117,7 @@ def test_a_finished_index_can_be_searched_again(library: Path, tmp_path: Path) -
 
 
 def test_reports_progress_and_checkpoints_at_each_step(library: Path, tmp_path: Path) -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     run(params(library, tmp_path / "index"), line)
     assert line.fractions == sorted(line.fractions)
     assert (line.fractions[0], line.fractions[-1]) == (0, 1)
@@ -150,7 +150,7 @@ def test_handed_over_at_every_checkpoint_it_still_ends_the_same(library: Path, t
     attempts = 0
     while True:
         attempts += 1
-        line = RecordingLine(hand_over=True)
+        line = RecordingChannel(hand_over=True)
         try:
             result = run(given, line, checkpointed)
             break
@@ -162,14 +162,14 @@ def test_handed_over_at_every_checkpoint_it_still_ends_the_same(library: Path, t
 
 KILLED_CHILD = """
 import json, sys
-from longhaul.testing import RecordingLine, recording_job
+from longhaul.testing import RecordingChannel, recording_job
 from longhaul_examples.documents import IndexParams, index
 
-class Line(RecordingLine):
+class Line(RecordingChannel):
     def checkpoint(self, state):
         print(json.dumps(state), flush=True)
 
-job, _ = recording_job(line=Line(), checkpointed=json.loads(sys.argv[2]))
+job, _ = recording_job(channel=Line(), checkpointed=json.loads(sys.argv[2]))
 index(job, IndexParams.model_validate_json(sys.argv[1]))
 """
 
@@ -193,7 +193,7 @@ def test_killed_with_sigkill_in_processes_of_other_hash_seeds_it_ends_the_same(l
 
 
 def test_what_is_lost_of_the_index_folder_is_made_again(library: Path, tmp_path: Path) -> None:
-    line = RecordingLine()
+    line = RecordingChannel()
     given = params(library, tmp_path / "index")
     undisturbed = run(given, line)
     for lost in ("segment-000003.npz", "lengths-000000.npy", "frequencies.npz", "files.jsonl"):
@@ -203,7 +203,7 @@ def test_what_is_lost_of_the_index_folder_is_made_again(library: Path, tmp_path:
 
 def test_a_checkpoint_of_another_version_starts_again(library: Path, tmp_path: Path) -> None:
     given = params(library, tmp_path / "index")
-    line = RecordingLine()
+    line = RecordingChannel()
     assert run(given, line, {"cursor": 3}) == run(given)
     assert ("warning", "The checkpoint is of another version of this task: starting again.", {}) in line.logs
 
@@ -229,14 +229,14 @@ def test_a_cancelled_job_stops_and_leaves_no_index_in_the_cache(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    job, _ = recording_job(line=RecordingLine(cancelled=True))
+    job, _ = recording_job(channel=RecordingChannel(cancelled=True))
     with pytest.raises(Cancelled):
         index(job, IndexParams(folders=[str(library)]))
     assert list((tmp_path / "cache" / "longhaul" / "documents").iterdir()) == []
 
 
 def test_a_cancel_ends_the_rest_between_two_steps(library: Path, tmp_path: Path) -> None:
-    class Checkpointed(RecordingLine):
+    class Checkpointed(RecordingChannel):
         def checkpoint(self, state: JsonValue) -> None:
             super().checkpoint(state)
             resting.append(self)
@@ -246,7 +246,7 @@ def test_a_cancel_ends_the_rest_between_two_steps(library: Path, tmp_path: Path)
             self.cancelled = bool(resting)
             return False
 
-    resting: list[RecordingLine] = []
+    resting: list[RecordingChannel] = []
     with pytest.raises(Cancelled):
         run(params(library, tmp_path / "index", step_delay_seconds=3600), Checkpointed())
     assert len(resting) == 1
@@ -278,7 +278,7 @@ def test_files_that_are_no_text_are_counted_and_passed_by(library: Path, tmp_pat
 
 
 def test_a_file_that_vanishes_after_it_was_listed_is_counted(library: Path, tmp_path: Path) -> None:
-    class Removing(RecordingLine):
+    class Removing(RecordingChannel):
         def checkpoint(self, state: JsonValue) -> None:
             super().checkpoint(state)
             (library / "shelf3" / "book15.md").unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from pydantic import ValidationError
 
 from longhaul import Cancelled, Permanent
-from longhaul.testing import RecordingLine, recording_job
+from longhaul.testing import RecordingChannel, recording_job
 from longhaul_examples import columns
 from longhaul_examples.columns import Column
 from longhaul_examples.reports import CsvParams, CsvReport, Group, _by_name, report
@@ -23,8 +23,8 @@ from longhaul_examples.reports import CsvParams, CsvReport, Group, _by_name, rep
 SALES = "region,month,amount\nnorth,1,10.5\nsouth,1,20\nnorth,2,\nnorth,3,1e1\neast,3,-4\n"
 
 
-def run(line: RecordingLine | None = None, **given: Any) -> CsvReport:
-    job, _ = recording_job(line=line)
+def run(line: RecordingChannel | None = None, **given: Any) -> CsvReport:
+    job, _ = recording_job(channel=line)
     result = report(job, CsvParams.model_validate(given))
     assert isinstance(result, CsvReport)
     return result
@@ -41,7 +41,7 @@ def test_numbers_have_the_figures_of_the_statistics_module(tmp_path: Path) -> No
     numbers = [source.gauss(1e6, 0.5) for _ in range(5001)]
     with (tmp_path / "numbers.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["id", "number"], *enumerate(numbers)])
-    line = RecordingLine()
+    line = RecordingChannel()
     result = run(line, path=str(tmp_path / "numbers.csv"), chart=None)
     figures = result.columns[1]
     assert (result.rows, figures.kind, figures.count, figures.missing) == (5001, "number", 5001, 0)
@@ -203,7 +203,7 @@ def test_too_many_groups_are_a_permanent_fault(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_cancelled_job_stops_while_it_reads() -> None:
     with pytest.raises(Cancelled):
-        run(RecordingLine(cancelled=True), text="a\n" + "1\n" * 1000)
+        run(RecordingChannel(cancelled=True), text="a\n" + "1\n" * 1000)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from longhaul_worker.celery_app import broker_url, settings
+from longhaul_worker.celery.app import broker_url, settings
 from longhaul_worker.settings import WorkerSettings
 from longhaul_worker.supervisor import Supervisor
 

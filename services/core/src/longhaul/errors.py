@@ -45,6 +45,12 @@ class Permanent(TaskError):
     code = "permanent"
 
 
+class Unstorable(Permanent):
+    """The value can't be stored: it is not JSON, not finite, or too large."""
+
+    code = "unstorable"
+
+
 class SoftTimeout(TaskError):
     """The soft time limit has passed: save the job's state now and return or raise; the hard limit kills it."""
 
@@ -61,6 +67,14 @@ class Cancelled(JobStopped):
 
 class HandOver(JobStopped):
     """This pod must go: the checkpoint is saved, and another worker resumes from it."""
+
+
+class AttemptOver(JobStopped):
+    """This attempt has ended, so nothing can be reported for it any more. A thread, a forked process or an async task that
+    outlives its attempt meets this: end it before the task returns."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((type(self).__doc__ or "").split()))
 
 
 # What the API answers. The client raises the same classes again, found by `code`.

@@ -51,10 +51,22 @@ def setup_logs(service: str, *, log_format: str, log_level: str) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=list(shared), processor=renderer))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+def add_processors(*, every: Any, own: Any) -> None:
+    """Add structlog processors to a process whose logs are set up: `every` for all lines, `own` for structlog's events."""
+    # In place: a logger that was bound before keeps the list that it was bound with.
+    processors = structlog.get_config()["processors"]
+    processors.insert(0, every)
+    processors.insert(len(processors) - 1, own)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+            assert isinstance(handler.formatter.foreign_pre_chain, list)
+            handler.formatter.foreign_pre_chain.insert(0, every)
 
 
 def setup_traces(service: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+import orjson
 from pydantic import JsonValue
 
 from longhaul.errors import Cancelled, HandOver
@@ -13,7 +13,7 @@ from longhaul.job import Job
 
 
 @dataclass
-class RecordingLine:
+class RecordingChannel:
     """Keeps all that the task reported. Set `cancelled` or `hand_over` to see how the task takes it."""
 
     fractions: list[float] = field(default_factory=list)
@@ -27,13 +27,12 @@ class RecordingLine:
     def draining(self) -> bool:
         return self.hand_over
 
-    def progress(self, fraction: float, message: str, data: dict[str, JsonValue]) -> None:
-        json.dumps(data)
+    def progress(self, fraction: float, message: str, data: dict[str, JsonValue]) -> None:  # noqa: ARG002 - the protocol's
         self.fractions.append(fraction)
         self.messages.append(message)
 
-    def checkpoint(self, state: JsonValue) -> None:
-        self.checkpoints.append(json.loads(json.dumps(state)))
+    def checkpoint(self, state: bytes) -> None:
+        self.checkpoints.append(orjson.loads(state))
 
     def log(self, level: str, message: str, fields: dict[str, JsonValue]) -> None:
         self.logs.append((level, message, fields))
@@ -47,12 +46,12 @@ class RecordingLine:
 
 def recording_job(
     *,
-    line: RecordingLine | None = None,
+    channel: RecordingChannel | None = None,
     checkpointed: JsonValue = None,
     id: UUID | None = None,
     task: str = "test.task",
-) -> tuple[Job, RecordingLine]:
-    """A job to call a task with, and the line that records what it does."""
-    line = line or RecordingLine()
-    job = Job(id=id or uuid4(), task=task, attempt=1, epoch=1, checkpointed=checkpointed, line=line)
-    return job, line
+) -> tuple[Job, RecordingChannel]:
+    """A job to call a task with, and the channel that records what it does."""
+    channel = channel or RecordingChannel()
+    job = Job(id=id or uuid4(), task=task, attempt=1, epoch=1, checkpointed=checkpointed, channel=channel)
+    return job, channel

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import orjson
 import structlog
 
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record
 from longhaul.results import StoredResult
 from longhaul.states import Ending, State, decide
+from longhaul.values import clean_text
 
 _log = structlog.get_logger(__name__)
 
-NOTES_AT_MOST = 1000
-"""Notes that wait for the database; past that the oldest log lines go."""
+MAX_BACKLOG_BYTES: Final = 256 * 1024
+"""Of notes that wait for the ledger. Past it the task waits while the ledger is up, and the oldest log lines are dropped,
+and counted, while it is away."""
+MAX_RECORD_BYTES: Final = 128 * 1024
+"""Of notes in one write, so that no round of the recorder is long."""
+FRACTION_DIGITS: Final = 6
 
 
 class Child(Protocol):
     """The process that runs the attempt."""
 
-    pid: int
+    @property
+    def pid(self) -> int: ...
 
-    def tell(self, op: str, claim: Claim) -> None: ...
-    def kill(self) -> None: ...
+    def tell(self, reason: str, claim: Claim) -> None:
+        """Ask the task to stop: `cancel`, `drain` or `soft_timeout`."""
+
+    def kill(self, attempt: Attempt) -> None:
+        """End the process with all that it started, if it still runs this attempt."""
 
 
 class Attempt:
@@ -46,21 +56,24 @@ class Attempt:
         self.child: Child | None = child
         self.lease = Lease(job_id=claim.job_id, epoch=claim.epoch)
         self.peak_memory_bytes: int | None = None
+        self.in_flight: Record | None = None
+        """A record that was sent, and whose answer is not there."""
+        self.reports_written = 0
+        """Events of what the job said, as far as the ledger has answered."""
         self.is_over = False
         """Its outcome is known; it may still wait for its commit."""
         self._is_settled = False
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self._cancel_grace_seconds = cancel_grace_seconds
-        self._interval_seconds = progress_interval_seconds
         self._on_dirty = on_dirty
         self._on_end = on_end
         self._random = random
-        self._notes: list[Note] = []
-        self._in_flight = 0
-        self._written_at = -1e9
-        self._progress: tuple[float, str] | None = None
-        self._checkpoint: str | None = None
+        self._backlog = _Backlog(progress_interval_seconds, self._loop.time)
+        self._room = asyncio.Event()
+        self._room.set()
+        self._is_ledger_up = True
+        self._checkpoint: bytes | None = None
         self._checkpoint_saved: list[asyncio.Future[None]] = []
         self._killed_as: tuple[Ending, dict[str, Any] | None] | None = None
         self._stop_asked = False
@@ -72,75 +85,110 @@ class Attempt:
 
     def progress(self, fraction: float, message: str, data: dict[str, Any]) -> None:
         """The newest progress replaces what still waits."""
-        message = message.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text can't hold it
-        note = Note(
-            type="progress", data={"fraction": fraction, "message": message, **({"data": data} if data else {})}
+        fraction = round(fraction, FRACTION_DIGITS)  # a `real` can't hold 1e-60
+        message = clean_text(message)
+        self._backlog.replace(
+            Note(type="progress", data={"fraction": fraction, "message": message, **({"data": data} if data else {})})
         )
-        self._progress = (fraction, message)
-        waiting = range(self._in_flight, len(self._notes))
-        position = next((i for i in reversed(waiting) if self._notes[i].type == "progress"), None)
-        if position is not None:
-            del self._notes[position]
-        self._notes.append(note)
+        self._backlog.progress = (fraction, message)
         self._on_dirty()
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        """Log lines are kept in order; only where the database is away for long the oldest go."""
-        if len(self._notes) - self._in_flight >= NOTES_AT_MOST:
-            del self._notes[self._in_flight]
-        self._notes.append(
+        """Every line is kept, in order. Only while the ledger is away the oldest go, and a mark says how many."""
+        self._backlog.add(
             Note(type="log", data={"level": level, "message": message, **({"fields": fields} if fields else {})})
         )
+        self._bound_backlog()
         self._on_dirty()
 
-    def checkpoint(self, state: str) -> asyncio.Future[None]:
-        """Keep a checkpoint (JSON text); the future is done once it is committed."""
+    async def wait_for_room(self) -> None:
+        """Until the attempt may say more: what it said is written, or nobody can write it."""
+        await self._room.wait()
+
+    def checkpoint(self, state: bytes) -> asyncio.Future[None]:
+        """Keep a checkpoint (JSON text). The future is done once it is committed, or kept here while the ledger is away."""
         self._checkpoint = state
-        self._notes.append(Note(type="checkpoint", data={"size_bytes": len(state)}))
+        self._backlog.replace(Note(type="checkpoint", data={"size_bytes": len(state)}))
         saved: asyncio.Future[None] = self._loop.create_future()
-        self._checkpoint_saved.append(saved)
+        if self._is_ledger_up and not self.is_over:
+            self._checkpoint_saved.append(saved)
+        else:
+            saved.set_result(None)
         self._on_dirty()
         return saved
 
     # What goes to the ledger.
 
+    @property
+    def has_notes(self) -> bool:
+        """Something that the job said is not written yet."""
+        return bool(self._backlog.notes)
+
     def due_in_seconds(self) -> float | None:
-        """How long the next write may wait: at once after a quiet time or for a checkpoint; None without one."""
-        if not self._notes:
+        """How long the next write may wait: not at all after a quiet time, for a checkpoint, or if the backlog is large;
+        None if there is nothing to write."""
+        if not self._backlog.notes:
             return None
-        if self._checkpoint_saved or self.is_over:
+        if self._checkpoint_saved or self.is_over or not self._room.is_set():
             return 0.0
-        return max(0.0, self._written_at + self._interval_seconds - self._loop.time())
+        return self._backlog.due_in_seconds()
 
     def take(self) -> Record:
-        """What waits, to be written. `wrote` or `keep` must follow."""
-        self._in_flight = len(self._notes)
-        fraction, message = self._progress or (None, None)
-        return Record(
+        """What waits, or its first bite. It is in flight until `wrote`, `refuse` or `keep` is called."""
+        notes, is_all = self._backlog.take()
+        fraction, message = self._backlog.progress or (None, None)
+        self.in_flight = Record(
             lease=self.lease,
-            notes=self._notes[: self._in_flight],
+            notes=notes,
             progress=fraction,
             progress_message=message,
-            checkpoint=self._checkpoint,
+            checkpoint=self._checkpoint.decode() if is_all and self._checkpoint is not None else None,
         )
+        return self.in_flight
 
     def wrote(self, record: Record) -> None:
         """A record that `take` gave is committed."""
-        del self._notes[: self._in_flight]
-        self._in_flight = 0
-        self._written_at = self._loop.time()
-        if self._progress == (record.progress, record.progress_message):
-            self._progress = None
-        if record.checkpoint is not None and self._checkpoint == record.checkpoint:
-            self._checkpoint = None
-            self.release_checkpoints()
+        self.reports_written += len(record.notes)
+        if self._backlog.progress == (record.progress, record.progress_message):
+            self._backlog.progress = None
+        self._landed(record)
+
+    def refuse(self, record: Record) -> None:
+        """The ledger refused a record that `take` gave, and took one note about that instead."""
+        self.reports_written += 1
+        self._backlog.progress = None
+        self._landed(record)
 
     def keep(self) -> None:
-        """The write did not happen: what was taken waits again."""
-        self._in_flight = 0
+        """A record that `take` gave was not written: it waits again."""
+        self.in_flight = None
+        self._backlog.keep()
 
-    def release_checkpoints(self) -> None:
-        """Let a job go on whose checkpoint waits: it is committed, or kept here while the database is away."""
+    def _landed(self, record: Record) -> None:
+        self.in_flight = None
+        self._backlog.wrote()
+        if record.checkpoint is not None and self._checkpoint == record.checkpoint.encode():
+            self._checkpoint = None
+            self._release_checkpoints()
+        self._bound_backlog()
+
+    def set_ledger_up(self, is_up: bool) -> None:
+        """Whether what the job says is being written. While it is not, nobody waits for that."""
+        self._is_ledger_up = is_up
+        if not is_up:
+            self._release_checkpoints()
+        self._bound_backlog()
+
+    def _bound_backlog(self) -> None:
+        if self._is_ledger_up and not self.is_over:
+            is_full = self._backlog.bytes >= MAX_BACKLOG_BYTES
+            (self._room.clear if is_full else self._room.set)()
+            return
+        self._room.set()
+        if not self._is_ledger_up:
+            self._backlog.drop_oldest(MAX_BACKLOG_BYTES)
+
+    def _release_checkpoints(self) -> None:
         for saved in self._checkpoint_saved:
             if not saved.done():
                 saved.set_result(None)
@@ -149,7 +197,7 @@ class Attempt:
     # How it ends.
 
     def ask_to_cancel(self) -> None:
-        """Someone cancelled the job: the task is told, and killed where it does not stop within the grace."""
+        """Someone cancelled the job: the task is asked to stop, and killed if it does not within the grace."""
         if not self._stop_asked and not self.is_over:
             self._stop_asked = True
             self._tell("cancel")
@@ -167,18 +215,18 @@ class Attempt:
             timer.cancel()
 
     def kill(self, ending: Ending, error: dict[str, Any] | None = None) -> None:
-        """End the process; the attempt ends as `ending` once it is dead. At once where the task has returned."""
+        """End the process; the attempt ends as `ending` once it is dead. At once if the task has returned."""
         if self._is_settled:
             self.finish(ending, error=error)
         elif self.child is not None and not self.is_over:
             self._killed_as = self._killed_as or (ending, error)
-            self.child.kill()
+            self.child.kill(self)
 
     def finish(
         self,
         ending: Ending,
         *,
-        result: str | None = None,
+        result: bytes | None = None,
         stored: StoredResult | None = None,
         error: dict[str, Any] | None = None,
         delay_seconds: float | None = None,
@@ -187,7 +235,9 @@ class Attempt:
         """The attempt is over: decide what becomes of the job, and hand it to be committed."""
         if self.is_over:
             return
-        self._over()
+        if result is not None and (problem := _find_problem(result)) is not None:
+            ending, result = Ending.PERMANENT, None
+            error = {"code": "unstorable", "message": f"The result can't be stored as JSON: {problem}."}
         transition = decide(ending, self.claim.budget, jitter=self._random(), delay_seconds=delay_seconds)
         if transition.state in (State.FAILED, State.DEAD) and error is None:
             error = {"code": str(ending), "message": f"The attempt ended as {ending}."}
@@ -195,12 +245,13 @@ class Attempt:
             lease=self.lease,
             ending=ending,
             transition=transition,
-            result=result,
+            result=result.decode() if result is not None else None,
             stored=stored,
             error=error,
             evidence=evidence or {},
-            checkpoint=self._checkpoint,
+            checkpoint=self._checkpoint.decode() if self._checkpoint is not None else None,
         )
+        self._over()
         self._on_end(self, end)
 
     def died(self, evidence: dict[str, Any]) -> None:
@@ -211,29 +262,138 @@ class Attempt:
             ending, error = self._killed_as
             self.finish(ending, error=error, evidence=evidence)
             return
-        how = evidence.get("signal") or f"exit code {evidence.get('exit_code', 'unknown')}"
-        cause = "it was killed for memory" if evidence.get("oom_killed") else f"it ended with {how}"
-        code = "out_of_memory" if evidence.get("oom_killed") else "crash"
-        error = {"code": code, "message": f"The process that ran this job died: {cause}."}
+        is_out_of_memory = bool(evidence.get("oom_killed"))
+        cause = "it was killed for memory" if is_out_of_memory else f"it ended with {_how(evidence)}"
+        error = {
+            "code": "out_of_memory" if is_out_of_memory else "crash",
+            "message": f"The process that ran this job died: {cause}.",
+        }
         self.finish(Ending.CRASHED, error=error, evidence=evidence)
 
     def lose(self) -> None:
         """The lease is lost: another attempt may run. This one is stopped, and nothing of it is written."""
         _log.warning("lease_lost", job_id=str(self.claim.job_id), epoch=self.claim.epoch)
         if self.child is not None and not self.is_over:
-            self.child.kill()
+            self.child.kill(self)
         self._over()
 
     def _over(self) -> None:
         self.is_over = True
         for timer in self._timers:
             timer.cancel()
-        self.release_checkpoints()
+        self._release_checkpoints()
+        self._room.set()
 
     def _time_out(self) -> None:
         limit = self.claim.timeout_seconds
         self.kill(Ending.TIMED_OUT, {"code": "timeout", "message": f"The attempt ran past its limit of {limit:g} s."})
 
-    def _tell(self, op: str) -> None:
+    def _tell(self, reason: str) -> None:
         if self.child is not None and not self.is_over:
-            self.child.tell(op, self.claim)
+            self.child.tell(reason, self.claim)
+
+
+class _Backlog:
+    """Notes that wait for the ledger, in order. Those that are in flight stay as they are until they are written."""
+
+    def __init__(self, interval_seconds: float, clock: Callable[[], float]) -> None:
+        self.notes: list[Note] = []
+        self.bytes = 0
+        self.progress: tuple[float, str] | None = None
+        """The newest that the job's row does not have."""
+        self._sizes: list[int] = []
+        self._in_flight = 0
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._written_at = -1e9
+
+    def add(self, note: Note) -> None:
+        size = len(orjson.dumps(note.data))
+        self.notes.append(note)
+        self._sizes.append(size)
+        self.bytes += size
+
+    def replace(self, note: Note) -> None:
+        """Add a note in the place of an earlier one of its type, if one waits."""
+        waiting = range(self._in_flight, len(self.notes))
+        position = next((i for i in reversed(waiting) if self.notes[i].type == note.type), None)
+        if position is not None:
+            self._remove(position)
+        self.add(note)
+
+    def drop_oldest(self, max_bytes: int) -> None:
+        """Drop log lines until the rest fits. One mark in their place says how many they were."""
+        while self.bytes > max_bytes:
+            position = next(
+                (
+                    i
+                    for i in range(self._in_flight, len(self.notes))
+                    if self.notes[i].type == "log" and not self._is_mark(i)
+                ),
+                None,
+            )
+            if position is None:
+                return
+            self._remove(position)
+            self._mark(position)
+
+    def take(self) -> tuple[list[Note], bool]:
+        """The first bite, and whether it is all that waits."""
+        size = count = 0
+        for note_size in self._sizes:
+            if count and size + note_size > MAX_RECORD_BYTES:
+                break
+            size, count = size + note_size, count + 1
+        self._in_flight = count
+        return self.notes[:count], count == len(self.notes)
+
+    def wrote(self) -> None:
+        for _ in range(self._in_flight):
+            self.bytes -= self._sizes.pop(0)
+        del self.notes[: self._in_flight]
+        self._in_flight = 0
+        self._written_at = self._clock()
+
+    def keep(self) -> None:
+        self._in_flight = 0
+
+    def due_in_seconds(self) -> float:
+        return max(0.0, self._written_at + self._interval_seconds - self._clock())
+
+    def _remove(self, position: int) -> None:
+        del self.notes[position]
+        self.bytes -= self._sizes.pop(position)
+
+    def _is_mark(self, position: int) -> bool:
+        return "dropped" in self.notes[position].data
+
+    def _mark(self, position: int) -> None:
+        dropped = 1
+        if position > self._in_flight and self._is_mark(position - 1):
+            position -= 1
+            dropped += self.notes[position].data["dropped"]
+            self._remove(position)
+        message = f"{dropped:,} log lines were dropped here, since the ledger was away."
+        mark = Note(type="log", data={"level": "warning", "message": message, "dropped": dropped})
+        size = len(orjson.dumps(mark.data))
+        self.notes.insert(position, mark)
+        self._sizes.insert(position, size)
+        self.bytes += size
+
+
+def _find_problem(result: bytes) -> str | None:
+    """Why nobody could read this JSON text back; None if everybody can."""
+    try:
+        orjson.loads(result)
+    except ValueError as error:
+        return clean_text(error, max_bytes=300)
+    return None
+
+
+def _how(evidence: dict[str, Any]) -> str:
+    if signal := evidence.get("signal"):
+        return str(signal)
+    if (code := evidence.get("exit_code")) is None:
+        return "an exit code that nobody saw"
+    name = evidence.get("exit_name")
+    return f"exit code {code}" + (f" ({name})" if name else "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,36 +47,36 @@ class Fallback:
                 _log.info("doorbells_heard_again")
 
     def _is_needed(self) -> bool:
-        return time.monotonic() - self._probes.redis_answered_at > self._settings.redis_silence_seconds
+        return asyncio.get_running_loop().time() - self._probes.redis_answered_at > self._settings.redis_silence_seconds
 
     async def _ring_until_back(self) -> None:
-        lines: set[asyncio.StreamWriter] = set()
+        connections: set[asyncio.StreamWriter] = set()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            lines.add(writer)
+            connections.add(writer)
             await reader.read()  # until Celery goes: it says nothing
-            lines.discard(writer)
+            connections.discard(writer)
             writer.close()
 
         server = await asyncio.start_unix_server(serve, self._socket_path)
         self._socket_path.chmod(0o600)
         try:
             while self._is_needed():
-                for line in lines:
-                    self._ring(line)
+                for connection in connections:
+                    self._ring(connection)
                 await self._pause()
         finally:
             self._socket_path.unlink(missing_ok=True)
             server.close()
-            for line in lines:
-                line.close()
+            for connection in connections:
+                connection.close()
 
-    def _ring(self, line: asyncio.StreamWriter) -> None:
+    def _ring(self, connection: asyncio.StreamWriter) -> None:
         """Once for each queue, in an order of chance: one free slot hears one of them."""
         queues = list(self._settings.queues)
         self._random.shuffle(queues)
         for queue in queues[: self._slots.free]:
-            line.write(f"{queue}\n".encode())
+            connection.write(f"{queue}\n".encode())
 
     async def _pause(self) -> None:
         # Where one found a job, more may wait: the next free slot asks at once.

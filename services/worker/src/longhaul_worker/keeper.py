@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,20 +25,26 @@ from longhaul.ledger.connection import AWAY, connect
 from longhaul.ledger.workers import Worker
 from longhaul.serving import create_probe_app, create_server, end, exit_with_a_sentence
 from longhaul.settings import load_settings
-from longhaul.task import TaskSpec, load_tasks
-from longhaul_worker import metrics, protocol
-from longhaul_worker.announcer import Announcer
-from longhaul_worker.demand import Demand
+from longhaul.task import TaskSpec
+from longhaul_worker import metrics
 from longhaul_worker.drain import drain, wait_until_done
 from longhaul_worker.fallback import Fallback
+from longhaul_worker.ledger import open_ledger
+from longhaul_worker.outcome_spool import OutcomeSpool
+from longhaul_worker.pool_process import CeleryProcesses
 from longhaul_worker.probes import Probes
 from longhaul_worker.recorder import Recorder
+from longhaul_worker.redis_publisher import EventPublisher, OccupancyPublisher
+from longhaul_worker.session import frames
+from longhaul_worker.session.server import SessionServer
 from longhaul_worker.settings import WorkerSettings
 from longhaul_worker.slots import Slots
-from longhaul_worker.spool import Spool
-from longhaul_worker.supervisor import Supervisor, hide_environment
+from longhaul_worker.supervisor import Supervisor
+from longhaul_worker.task_specs import load_specs
 
 _log = structlog.get_logger(__name__)
+
+_PR_SET_DUMPABLE = 4
 
 
 def start(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +55,8 @@ def start(arguments: Sequence[str] | None = None) -> None:
     with exit_with_a_sentence():
         settings = load_settings(WorkerSettings)
         telemetry.setup_logs("keeper", log_format=settings.log_format, log_level=settings.log_level)
-        specs = [task.spec for task in load_tasks(settings.tasks).values()]
+        _hide_environment()
+        specs = load_specs(settings.tasks)
         uvloop.run(register(settings, specs) if arguments else keep(settings, specs))
 
 
@@ -79,7 +88,6 @@ async def register(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
 
 async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     """Serve until SIGTERM or SIGINT, or until this worker is done, then drain. A second signal ends everything at once."""
-    hide_environment()
     metrics.SLOTS.set(settings.slots)
     worker = Worker(
         id=uuid4(),
@@ -92,25 +100,33 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="longhaul-"))  # private to this user: mode 0700
     events_client = doorbell.create_client(settings.events_redis_url)
     doorbells = doorbell.create_client(settings.redis_url)
-    announcer = Announcer(events_client)
-    recorder = Recorder(settings, worker, specs, Spool(settings.spool_dir), announcer.announce)
-    slots = Slots(settings, recorder, folder / "keeper.sock")
-    supervisor = Supervisor(settings, slots.socket_path)
+    publisher = EventPublisher(events_client)
+    recorder = Recorder(
+        settings,
+        worker,
+        specs,
+        OutcomeSpool(settings.spool_dir),
+        publisher.announce,
+        partial(open_ledger, settings.database_url, application_name=f"longhaul-worker {worker.name}"),
+    )
+    socket_path = folder / "keeper.sock"
+    supervisor = Supervisor(settings, socket_path)
+    slots = Slots(settings, recorder, CeleryProcesses(supervisor))
     probes = Probes(settings, recorder, slots, supervisor, doorbells)
-    demand = Demand(doorbells, recorder, settings.pool)
-    fallback = Fallback(settings, slots, probes, folder / protocol.DOORBELLS_SOCKET)
+    occupancy = OccupancyPublisher(doorbells, recorder, settings.pool)
+    fallback = Fallback(settings, slots, probes, folder / frames.DOORBELLS_SOCKET)
     app = create_probe_app({"/livez": probes.live, "/readyz": probes.ready, "/startupz": probes.started})
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()
 
-    socket_server = await slots.serve()
+    socket_server = await SessionServer(slots).listen(socket_path)
     celery = asyncio.create_task(supervisor.run())
     background = [
         asyncio.create_task(work)
         for work in (
             recorder.run(),
-            announcer.run(),
-            demand.run(),
+            publisher.run(),
+            occupancy.run(),
             fallback.run(),
             slots.sample_memory(),
             probes.watch(),
@@ -119,9 +135,9 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     ]
     done = asyncio.create_task(wait_until_done(settings, recorder, slots))
     try:
-        await _first(asyncio.create_task(signals.get()), done, celery, slots.failure, *background)
+        await _first(asyncio.create_task(signals.get()), done, celery, *background)
         leaving = asyncio.create_task(drain(settings, recorder, slots, supervisor, celery))
-        await _first(asyncio.create_task(signals.get()), leaving, slots.failure, *background)
+        await _first(asyncio.create_task(signals.get()), leaving, *background)
     finally:
         supervisor.kill()
         server.should_exit = True
@@ -130,6 +146,12 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
         await events_client.aclose()
         await doorbells.aclose()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hide_environment() -> None:
+    """Keep this process's environment, with the database's credentials, from other processes of the same user."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _listen_for_signals() -> asyncio.Queue[int]:

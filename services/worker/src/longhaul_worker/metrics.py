@@ -25,6 +25,14 @@ WAIT_SECONDS = Histogram(
 SLOTS = Gauge("longhaul_slots", "Slots of this pod.")
 SLOTS_BUSY = Gauge("longhaul_slots_busy", "Slots that run a job.")
 LEDGER_UP = Gauge("longhaul_keeper_ledger_up", "Whether the keeper reaches the ledger.")
+LEDGER_FAILURES = Counter(
+    "longhaul_keeper_ledger_failures_total", "Rounds of the keeper that the ledger did not carry out.", ["kind"]
+)
+UNSTORABLE = Counter("longhaul_unstorable_total", "Attempts that ended since the ledger refuses what they said.")
+FRAMES_REFUSED = Counter(
+    "longhaul_session_frames_refused_total", "Frames about another attempt than the one that runs.", ["op"]
+)
+SESSIONS_BROKEN = Counter("longhaul_sessions_broken_total", "Processes that broke the protocol with their keeper.")
 LEASES_LOST = Counter("longhaul_leases_lost_total", "Leases that this keeper lost.")
 OUTCOMES_WAITING = Gauge("longhaul_outcomes_waiting", "Outcomes that wait for the ledger.")
 RESULTS_WAITING = Gauge("longhaul_results_waiting", "Results that wait for the result store, each on a slot.")

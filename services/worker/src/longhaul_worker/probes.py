@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import redis.asyncio as redis
 
@@ -29,7 +28,8 @@ class Probes:
         self._slots = slots
         self._supervisor = supervisor
         self._client = client
-        self.redis_answered_at = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        self.redis_answered_at = self._clock()
         """When Redis last answered a look, or this pod started."""
         self._deep_since: float | None = None
 
@@ -40,14 +40,14 @@ class Probes:
             if depth is None or depth < self._settings.deep_queue:
                 self._deep_since = None
             elif self._deep_since is None:
-                self._deep_since = time.monotonic()
+                self._deep_since = self._clock()
             # A Redis that answers may never seem silent only because nobody asked it.
             await asyncio.sleep(min(LOOK_EVERY_SECONDS, self._settings.redis_silence_seconds / 4))
 
     async def live(self) -> dict[str, str]:
         """Wrong where Celery's loop is silent, or this pod is deaf. That this answers at all is the keeper's own loop."""
         problems = {}
-        now = time.monotonic()
+        now = self._clock()
         pulse_at = self._slots.pulse_at or self._supervisor.started_at
         limit = self._settings.pulse_seconds
         if pulse_at is not None and now - pulse_at > limit and not self._supervisor.is_stopping:
@@ -94,5 +94,5 @@ class Probes:
                 depth = sum((await doorbell.count(self._client, self._settings.queues)).values())
         except (redis.RedisError, OSError):
             return None
-        self.redis_answered_at = time.monotonic()
+        self.redis_answered_at = self._clock()
         return depth

@@ -1,36 +1,65 @@
 """The keeper's one connection to the ledger. One loop writes everything: renewals first, then what jobs said, their
 ends, and claims; whatever came while the last round trip ran goes into the next as a batch.
 
-While the database is away nothing is claimed and everything else waits, in memory and (outcomes) on disk.
+Whatever the database says, the keeper stays and its jobs run on. A value that it refuses ends the attempt that brought it,
+as `unstorable`. Anything else means that the ledger is away: nothing is claimed, and everything else waits, in memory and
+(outcomes) on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from longhaul.errors import LedgerUnavailable, SchemaMismatch
-from longhaul.ledger import catalogue, claims, leases, schema, workers
+from longhaul.errors import SchemaMismatch
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.connection import AWAY, Connection, connect, first_line
-from longhaul.ledger.leases import AttemptEnd, Lease, Written
+from longhaul.ledger.connection import Refusal, first_line, refusal_of
+from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record, Written
 from longhaul.ledger.workers import Worker
-from longhaul.states import Ending, decide
+from longhaul.states import Ending, State, Transition, decide
 from longhaul.task import TaskSpec
+from longhaul.values import clean_text
 from longhaul_worker import metrics
 from longhaul_worker.attempt import Attempt
+from longhaul_worker.ledger import Connect, WorkerLedger
+from longhaul_worker.outcome_spool import OutcomeSpool
 from longhaul_worker.settings import WorkerSettings
-from longhaul_worker.spool import Spool
 
 _log = structlog.get_logger(__name__)
 
 ROUND_TIMEOUT_SECONDS = 8.0
 """A round that takes longer means a database that hangs: more than its statement timeout, less than a lease."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+async def _write_each(
+    write: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], items: Sequence[Item]
+) -> AsyncIterator[tuple[Item, Answer | Exception]]:
+    """Write all at once; if the database refuses a value, halve until that is alone. Its answer is the error. Any other
+    error is raised, after the answers to what was written."""
+    try:
+        answers: Sequence[Answer | Exception] = await write(items)
+    except Exception as error:
+        if refusal_of(error) is not Refusal.VALUES:
+            raise
+        if len(items) > 1:
+            middle = len(items) // 2
+            for half in (items[:middle], items[middle:]):
+                async for answered in _write_each(write, half):
+                    yield answered
+            return
+        answers = [error]
+    for answered in zip(items, answers, strict=True):
+        yield answered
 
 
 class Recorder:
@@ -41,8 +70,9 @@ class Recorder:
         settings: WorkerSettings,
         worker: Worker,
         specs: Sequence[TaskSpec],
-        spool: Spool,
+        spool: OutcomeSpool,
         announce: Callable[[Iterable[Written]], None],
+        connect: Connect,
     ) -> None:
         self.is_up = False
         """The ledger answered the last time."""
@@ -57,6 +87,7 @@ class Recorder:
         self._specs = specs
         self._spool = spool
         self._announce = announce
+        self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -134,41 +165,36 @@ class Recorder:
         """Connect, register, write; again after each outage."""
         while True:
             try:
-                connection = await connect(
-                    self._settings.database_url,
-                    application_name=f"longhaul-worker {self._worker.name}",
-                    plans_once=True,
-                )
-                async with connection:
-                    await self._register(connection)
+                async with self._connect() as ledger:
+                    await self._register(ledger)
                     self._set_up(True)
                     while True:
                         await self._wait()
                         async with asyncio.timeout(ROUND_TIMEOUT_SECONDS):
-                            await self._write(connection)
-            except (LedgerUnavailable, SchemaMismatch, TimeoutError, *AWAY, *schema.CHANGED) as error:
-                was_refused, self.refusal = self.refusal, error.message if isinstance(error, SchemaMismatch) else None
-                if self.is_up or not self.is_registered or self.refusal != was_refused:
-                    _log.warning("schema_mismatch" if self.refusal else "ledger_away", error=first_line(error))
+                            await self._write(ledger)
+            except Exception as error:  # noqa: BLE001 - jobs run here, and end with this process
+                self._note_outage(error)
                 self._set_up(False)
                 await asyncio.sleep(self._settings.reconnect_seconds)
 
-    async def leave(self) -> None:
-        """Take this worker's row away; where the database is gone, others see it fall silent."""
-        try:
-            async with asyncio.timeout(ROUND_TIMEOUT_SECONDS):
-                connection = await connect(self._settings.database_url, application_name="longhaul-worker")
-                async with connection:
-                    await workers.leave(connection, self._worker.id)
-        except (LedgerUnavailable, TimeoutError, *AWAY):
-            pass
+    def _note_outage(self, error: Exception) -> None:
+        metrics.LEDGER_FAILURES.labels(type(error).__name__).inc()
+        was_refused, self.refusal = self.refusal, error.message if isinstance(error, SchemaMismatch) else None
+        if self.is_up or not self.is_registered or self.refusal != was_refused:
+            event = "schema_mismatch" if self.refusal else "ledger_away"
+            _log.warning(event, kind=type(error).__name__, error=first_line(error))
 
-    async def _register(self, connection: Connection) -> None:
+    async def leave(self) -> None:
+        """Take this worker's row away; if the database is gone, others see it fall silent."""
+        with suppress(Exception):
+            async with asyncio.timeout(ROUND_TIMEOUT_SECONDS), self._connect() as ledger:
+                await ledger.leave(self._worker.id)
+
+    async def _register(self, ledger: WorkerLedger) -> None:
         async with asyncio.timeout(ROUND_TIMEOUT_SECONDS):
-            schema.check(await schema.read_revision(connection))
+            await ledger.check_schema()
             if not self.is_registered:
-                await catalogue.publish(connection, self._specs, registered_by=self._worker.name)
-                await workers.register(connection, self._worker)
+                await ledger.register(self._worker, self._specs)
                 self.is_registered = True
         self._renew_at = 0.0
 
@@ -183,26 +209,24 @@ class Recorder:
                 await asyncio.wait_for(self._wake.wait(), delay)
         self._wake.clear()
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write(self, ledger: WorkerLedger) -> None:
         if self._loop.time() >= self._renew_at:
-            await self._renew(connection)
+            await self._renew(ledger)
         if any(attempt.due_in_seconds() == 0.0 for attempt in self._attempts.values()):
-            await self._record(connection)
+            await self._record(ledger)
         if self._ends:
-            await self._end(connection)
+            await self._end(ledger)
         if self._claims:
-            await self._claim(connection)
+            await self._claim(ledger)
 
-    async def _renew(self, connection: Connection) -> None:
+    async def _renew(self, ledger: WorkerLedger) -> None:
         self._renew_at = self._loop.time() + self._settings.renew_seconds
-        schema.check(await schema.read_revision(connection))  # a migration may have come that cuts this version off
-        if not await workers.beat(connection, self._worker.id, draining=self.is_draining):
-            await workers.register(connection, self._worker)
+        await ledger.check_schema()  # a migration may have come that cuts this version off
+        await ledger.beat(self._worker, draining=self.is_draining)
         watched = list(self._attempts.values())
         if not watched:
             return
-        held = await leases.renew(
-            connection,
+        held = await ledger.renew(
             [attempt.lease for attempt in watched],
             worker_id=self._worker.id,
             lease_seconds=self._settings.lease_seconds,
@@ -213,47 +237,107 @@ class Recorder:
             elif held[attempt.claim.job_id]:
                 attempt.ask_to_cancel()
 
-    async def _record(self, connection: Connection) -> None:
+    async def _record(self, ledger: WorkerLedger) -> None:
+        await self._resolve_unanswered(ledger)
         due = [attempt for attempt in self._attempts.values() if attempt.due_in_seconds() == 0.0]
-        records = [attempt.take() for attempt in due]
-        try:
-            answers = await leases.record(connection, records)
-        except BaseException:
-            for attempt in due:
-                attempt.keep()
-            raise
-        for attempt, record, written in zip(due, records, answers, strict=True):
-            if written is None:
-                self._lose(attempt)
+        attempts = {attempt.lease: attempt for attempt in due}
+        async for record, answer in _write_each(ledger.record, [attempt.take() for attempt in due]):
+            attempt = attempts[record.lease]
+            if isinstance(answer, Exception):
+                await self._refuse_record(ledger, attempt, record, answer)
             else:
-                attempt.wrote(record)
-                self._announce(written)
+                self._recorded(attempt, record, answer)
 
-    async def _end(self, connection: Connection) -> None:
-        ends = list(self._ends.values())
-        for end, written in zip(ends, await leases.end(connection, ends), strict=True):
-            del self._ends[end.lease]
-            self._forget(end.lease)
-            self._spool.delete(end.lease)
-            if written is None:
-                # Reaped meanwhile, or committed by a round whose answer was lost.
-                _log.warning("outcome_refused", job_id=str(end.lease.job_id), epoch=end.lease.epoch, ending=end.ending)
+    async def _resolve_unanswered(self, ledger: WorkerLedger) -> None:
+        """A record whose answer was lost may be committed: then its lines must not be written again."""
+        unanswered = [attempt for attempt in self._attempts.values() if attempt.in_flight is not None]
+        if not unanswered:
+            return
+        counts = await ledger.count_reports([attempt.lease for attempt in unanswered])
+        for attempt in unanswered:
+            assert attempt.in_flight is not None
+            if counts.get(attempt.lease, 0) >= attempt.reports_written + len(attempt.in_flight.notes):
+                attempt.wrote(attempt.in_flight)
             else:
-                self._announce([written])
+                attempt.keep()
+
+    def _recorded(self, attempt: Attempt, record: Record, written: list[Written] | None) -> None:
+        if written is None:
+            self._lose(attempt)
+        else:
+            attempt.wrote(record)
+            self._announce(written)
+
+    async def _refuse_record(self, ledger: WorkerLedger, attempt: Attempt, record: Record, error: Exception) -> None:
+        """End an attempt whose words can't be stored, once the ledger takes a note about that: one that refuses this too
+        refuses everybody."""
+        reason = f"What the task reported can't be stored: {clean_text(first_line(error), max_bytes=300)}."
+        note = Note(type="log", data={"level": "error", "message": reason})
+        (written,) = await ledger.record([Record(lease=record.lease, notes=[note])])
+        if written is None:
+            self._lose(attempt)
+            return
+        self._announce(written)
+        metrics.UNSTORABLE.inc()
+        attempt.refuse(record)
+        attempt.kill(Ending.PERMANENT, {"code": "unstorable", "message": reason})
+
+    async def _end(self, ledger: WorkerLedger) -> None:
+        # All that an attempt said is written before its end: from then on its epoch writes nothing.
+        ends = [end for end in self._ends.values() if not self._has_notes(end.lease)]
+        if not ends:
+            return
+        async for end, answer in _write_each(ledger.end, ends):
+            if isinstance(answer, Exception):
+                await self._refuse_end(ledger, end, answer)
+            else:
+                self._ended(end, answer)
         self._changed.set()
         metrics.OUTCOMES_WAITING.set(len(self._ends))
 
-    async def _claim(self, connection: Connection) -> None:
+    def _ended(self, end: AttemptEnd, written: Written | None) -> None:
+        self._ends.pop(end.lease, None)
+        self._forget(end.lease)
+        self._spool.delete(end.lease)
+        if written is None:
+            # Reaped meanwhile, or committed by a round whose answer was lost.
+            _log.warning("outcome_refused", job_id=str(end.lease.job_id), epoch=end.lease.epoch, ending=end.ending)
+        else:
+            self._announce([written])
+
+    async def _refuse_end(self, ledger: WorkerLedger, end: AttemptEnd, error: Exception) -> None:
+        """End an attempt whose outcome can't be stored without it. A ledger that refuses this too refuses everybody: then
+        the outcome waits."""
+        reason = f"The outcome can't be stored: {clean_text(first_line(error), max_bytes=300)}."
+        bare = replace(
+            end,
+            ending=Ending.PERMANENT,
+            transition=Transition(state=State.FAILED, event="failed"),
+            result=None,
+            stored=None,
+            error={"code": "unstorable", "message": reason},
+            evidence={},
+            checkpoint=None,
+        )
+        (written,) = await ledger.end([bare])
+        metrics.UNSTORABLE.inc()
+        _log.error("outcome_unstorable", job_id=str(end.lease.job_id), epoch=end.lease.epoch, reason=reason)
+        self._spool.quarantine(end.lease)
+        self._ended(bare, written)
+
+    def _has_notes(self, lease: Lease) -> bool:
+        attempt = self._attempts.get(lease.job_id)
+        return attempt is not None and attempt.lease == lease and attempt.has_notes
+
+    async def _claim(self, ledger: WorkerLedger) -> None:
         asked, self._claims = self._claims, defaultdict(list)
         try:
             for queue, waiting in asked.items():
-                found = await claims.claim(
-                    connection,
+                found = await ledger.claim(
                     queue=queue,
                     slots=[slot for slot, _ in waiting],
                     tasks=[spec.name for spec in self._specs],
-                    worker_id=self._worker.id,
-                    worker=self._worker.name,
+                    worker=self._worker,
                     lease_seconds=self._settings.lease_seconds,
                 )
                 for (_, answer), claim in zip(waiting, [*found, *[None] * len(waiting)], strict=False):
@@ -300,11 +384,11 @@ class Recorder:
             _log.info("ledger_up")
         self.is_up = up
         metrics.LEDGER_UP.set(up)
+        for attempt in self._attempts.values():
+            attempt.set_ledger_up(up)
         if not up:
             for end in self._ends.values():
                 self._spool.save(end)
-            for attempt in self._attempts.values():
-                attempt.release_checkpoints()
             asked, self._claims = self._claims, defaultdict(list)
             for waiting in asked.values():
                 for _, answer in waiting:

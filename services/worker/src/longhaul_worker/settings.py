@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -39,6 +39,8 @@ class WorkerSettings(Settings):
     """A cancelled job that does not stop by itself is killed after this."""
     progress_interval_seconds: float = Field(default=0.5, ge=0)
     """Progress and logs of a job are written at most so often; the first is written at once."""
+    task_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What a task prints or logs goes to its job's log from this level on; `print` counts as info."""
     checkpoint_limit_bytes: int = Field(default=1024 * 1024, gt=0)
     result_limit_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
     """Without a result store a larger result fails its job."""

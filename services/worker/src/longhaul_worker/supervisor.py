@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -15,10 +14,14 @@ from pathlib import Path
 import structlog
 
 from longhaul import doorbell
-from longhaul_worker import metrics, protocol
+from longhaul_worker import metrics, process_tree
+from longhaul_worker.process_tree import end_descendants
+from longhaul_worker.session import frames
 from longhaul_worker.settings import WorkerSettings
 
 _log = structlog.get_logger(__name__)
+
+_GUARD = (sys.executable, "-I", "-S", process_tree.__file__)
 
 CREDENTIALS = (
     "LONGHAUL_DATABASE_URL",
@@ -29,7 +32,11 @@ CREDENTIALS = (
     "PGSERVICEFILE",
 )
 """Variables that user code must not see."""
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+
+
+def environment_without_credentials() -> dict[str, str]:
+    """This process's environment, as user code may see it."""
+    return {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
 
 
 class Supervisor:
@@ -45,15 +52,25 @@ class Supervisor:
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
 
+    @property
+    def guard_pid(self) -> int | None:
+        """Of the process between this one and Celery's main one (`process_tree.guard`)."""
+        return self._process.pid if self._process is not None else None
+
     async def run(self) -> None:
         """Until Celery ends after `stop`. One that dies before is started again, at most once a second."""
         while not self.is_stopping:
             self.started_at = self._clock()
             self._process = await asyncio.create_subprocess_exec(
-                *self._command(), env=self._environment(), preexec_fn=_die_with_parent, start_new_session=True
+                *_GUARD,
+                *self._command(),
+                env=self._environment(),
+                stdin=asyncio.subprocess.PIPE,  # the guard reads its end: this process's death
+                start_new_session=True,
             )
             metrics.CELERY_STARTS.inc()
             exit_code = await self._process.wait()
+            end_descendants(os.getpid())  # what a guard that was killed left behind
             if not self.is_stopping:
                 _log.error("celery_died", exit_code=exit_code)
                 await asyncio.sleep(max(0.0, 1.0 - (self._clock() - self.started_at)))
@@ -64,9 +81,12 @@ class Supervisor:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End Celery and all of its children now."""
+        """End Celery, all of its children and all that they started now."""
         self.is_stopping = True
-        self._signal(signal.SIGKILL)
+        if self._process is not None and self._process.returncode is None:
+            end_descendants(self._process.pid, seconds=0.0)
+            assert self._process.stdin is not None
+            self._process.stdin.close()  # the guard ends what is left
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -91,7 +111,7 @@ class Supervisor:
             "-m",
             "celery",
             "--app",
-            "longhaul_worker.celery_app",
+            "longhaul_worker.celery.app",
             "--quiet",
             "worker",
             *arguments,
@@ -99,17 +119,4 @@ class Supervisor:
         ]
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
-        return {**kept, protocol.SOCKET_VARIABLE: str(self._socket_path)}
-
-
-def hide_environment() -> None:
-    """Keep this process's environment, with the database's credentials, from other processes of the same user."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _die_with_parent() -> None:
-    # Runs between fork and exec: the keeper's death must end whatever computes under its leases.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        return {**environment_without_credentials(), frames.SOCKET_VARIABLE: str(self._socket_path)}

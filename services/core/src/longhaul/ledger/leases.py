@@ -13,6 +13,7 @@ from uuid import UUID
 
 from longhaul.ledger.claims import budget_of
 from longhaul.ledger.connection import Connection, dumps
+from longhaul.ledger.events import REPORTS
 from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.results import StoredResult
 from longhaul.states import Ending, State, Transition, decide
@@ -146,6 +147,25 @@ async def record(connection: Connection, records: Sequence[Record]) -> list[list
             ]
         )
     return answers
+
+
+_COUNT_REPORTS = """
+SELECT lease.job_id, lease.epoch, count(event.seq) AS reports
+FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS lease (job_id, epoch)
+JOIN job_events AS event ON event.job_id = lease.job_id AND event.epoch = lease.epoch AND event.type = ANY(%(types)s)
+GROUP BY lease.job_id, lease.epoch
+"""
+
+
+async def count_reports(connection: Connection, leases: Sequence[Lease]) -> dict[Lease, int]:
+    """How many events these attempts have reported so far; those that reported nothing are left out."""
+    query = {
+        "ids": [lease.job_id for lease in leases],
+        "epochs": [lease.epoch for lease in leases],
+        "types": sorted(REPORTS),
+    }
+    cursor = await connection.execute(_COUNT_REPORTS, query)
+    return {Lease(job_id=row["job_id"], epoch=row["epoch"]): row["reports"] for row in await cursor.fetchall()}
 
 
 def _record_query(one: Record) -> dict[str, Any]:

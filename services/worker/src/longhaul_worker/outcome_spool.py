@@ -1,7 +1,8 @@
-"""The spool: outcomes on disk while the database is away, so that a keeper's restart throws no finished hour away."""
+"""Outcomes on disk while the database is away, so that a keeper's restart throws no finished hour away."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
@@ -17,8 +18,9 @@ from longhaul.states import Ending, State, Transition
 _log = structlog.get_logger(__name__)
 
 
-class Spool:
-    """One file an outcome, named for its job and epoch. Writing is atomic; a file that can't be read is left alone."""
+class OutcomeSpool:
+    """One file an outcome, named for its job and epoch. Writing is atomic. A file that can't be read, or whose outcome the
+    ledger refuses, is put aside as `*.refused`, for people: nothing reads it again."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -32,16 +34,27 @@ class Spool:
         path = self._path(end.lease)
         if path.exists():
             return
+        unfinished = path.with_suffix(".tmp")
         try:
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_bytes(orjson.dumps(asdict(end)))
+            with unfinished.open("wb") as file:
+                file.write(orjson.dumps(asdict(end)))
+                file.flush()
+                os.fsync(file.fileno())
             unfinished.replace(path)
-        except OSError as error:
+        except (OSError, TypeError, ValueError) as error:
+            unfinished.unlink(missing_ok=True)
             _log.error("spool_failed", job_id=str(end.lease.job_id), epoch=end.lease.epoch, error=str(error))
 
     def delete(self, lease: Lease) -> None:
         """Forget an outcome: it is committed, or another attempt owns the job."""
-        self._path(lease).unlink(missing_ok=True)
+        try:
+            self._path(lease).unlink(missing_ok=True)
+        except OSError as error:  # then it is offered again, and refused by its epoch
+            _log.error("spool_failed", job_id=str(lease.job_id), epoch=lease.epoch, error=str(error))
+
+    def quarantine(self, lease: Lease) -> None:
+        """Put an outcome aside that the ledger refuses, if it is here."""
+        self._put_aside(self._path(lease), "the ledger refuses it")
 
     def load(self) -> list[AttemptEnd]:
         """The outcomes that an earlier keeper left."""
@@ -49,9 +62,21 @@ class Spool:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 ends.append(_parse(orjson.loads(path.read_bytes())))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except OSError as error:
                 _log.error("spool_file_unreadable", path=str(path), error=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever stands in it, the keeper must start
+                self._put_aside(path, f"{type(error).__name__}: {error}")
         return ends
+
+    def _put_aside(self, path: Path, reason: str) -> None:
+        if not path.exists():
+            return
+        aside = path.with_suffix(".refused")
+        try:
+            path.replace(aside)
+        except OSError as error:
+            reason = f"{reason}; and it can't be renamed: {error}"
+        _log.error("outcome_put_aside", path=str(aside), reason=reason)
 
     def _path(self, lease: Lease) -> Path:
         return self._folder / f"{lease.job_id}-{lease.epoch}.json"

@@ -8,21 +8,26 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import warnings
 from ssl import CERT_REQUIRED
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from billiard.pool import EX_RECYCLE
 from celery import Celery, bootsteps, signals
 from celery.exceptions import SecurityWarning
 
 from longhaul import doorbell, telemetry
 from longhaul.settings import split_commas
 from longhaul.task import load_tasks
-from longhaul_worker import celery_consumer, celery_pool, celery_transport, protocol
-from longhaul_worker.line import KeeperLine, connect
-from longhaul_worker.run import answer_doorbell
-from longhaul_worker.upstream import trace_upstream_calls
+from longhaul_worker.celery import consumer, pool, transport
+from longhaul_worker.celery.upstream import trace_upstream_calls
+from longhaul_worker.execute import Executor
+from longhaul_worker.session import frames
+from longhaul_worker.session.child import EXIT_KEEPER_GONE, ChildSession
+from longhaul_worker.session.transport import connect
+from longhaul_worker.task_output import TaskOutput
 
 PULSE_EVERY_SECONDS = 2.0
 
@@ -60,36 +65,38 @@ def settings(redis_url: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_acks_late": False,  # a doorbell may be lost at no cost: the ledger remembers
         "task_default_queue": doorbell.key("default"),
-        "worker_consumer": "longhaul_worker.celery_consumer:Consumer",
-        "worker_pool": "longhaul_worker.celery_pool:Pool",
+        "worker_consumer": "longhaul_worker.celery.consumer:Consumer",
+        "worker_pool": "longhaul_worker.celery.pool:Pool",
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,  # `task_output` does
         "worker_proc_alive_timeout": 60.0,  # 4 s: on a busy node Celery killed children that were still starting
     }
 
 
-celery_transport.register()
+transport.register()
 app = Celery("longhaul")
 app.conf.update(settings(os.environ.get("LONGHAUL_REDIS_URL", "redis://localhost:6379/0")))
 
 
 class _Child:
-    """What a pool child holds: its line to the keeper, and the tasks it knows."""
+    """What a pool child holds: the tasks that it knows, and what runs them."""
 
-    line: KeeperLine | None = None
+    session: ChildSession | None = None
     tasks: dict[str, Any] = {}  # noqa: RUF012 - one a process: filled before the fork, shared by its jobs
+    executor: Executor | None = None
 
 
 @app.task(name=doorbell.CELERY_TASK, bind=True)
 def hear_doorbell(self: Any) -> None:
     """Answer one doorbell: the routing key says which queue has work."""
-    if _Child.line is None:
-        _Child.line = connect()
+    executor = _Child.executor = _Child.executor or _create_executor()
     queue = self.request.delivery_info["routing_key"].removeprefix(doorbell.key(""))
-    answer_doorbell(queue, _Child.tasks, _Child.line)
+    if not executor.answer_doorbell(queue):
+        sys.exit(EX_RECYCLE)  # billiard starts another child in this one's place
 
 
 @signals.setup_logging.connect
@@ -121,7 +128,15 @@ def _start_child(**_: Any) -> None:
         KeeperReports.socket.close()
     if _is_traced():
         telemetry.setup_traces("longhaul-worker")  # after the fork: its sender is a thread
-    _Child.line = connect()
+    _Child.session = connect()
+
+
+def _create_executor() -> Executor:
+    # At the first doorbell: billiard sets its signal handlers after `_start_child`.
+    assert _Child.session is not None
+    output = TaskOutput(_Child.session, level=os.environ.get("LONGHAUL_TASK_LOG_LEVEL", "info"))
+    output.install()
+    return Executor(_Child.session, _Child.tasks, output)
 
 
 def _is_traced() -> bool:
@@ -141,10 +156,10 @@ class KeeperReports(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         KeeperReports.socket = socket.socket(socket.AF_UNIX)
-        KeeperReports.socket.connect(os.environ[protocol.SOCKET_VARIABLE])
-        celery_pool.on_exit = lambda pid, exit_code: self._send(protocol.encode("exited", pid=pid, exit_code=exit_code))
-        celery_consumer.on_wait = self._pulse
-        celery_transport.on_drop = lambda: self._send(protocol.encode("dropped"))
+        KeeperReports.socket.connect(os.environ[frames.SOCKET_VARIABLE])
+        pool.on_exit = lambda pid, exit_code: self._send(frames.ChildExited(pid=pid, exit_code=exit_code))
+        consumer.on_wait = self._pulse
+        transport.on_drop = lambda: self._send(frames.DoorbellDropped())
         worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._pulse)
         self._pulse()
 
@@ -152,21 +167,21 @@ class KeeperReports(bootsteps.StartStopStep):
         # Again after each outage of Redis: Celery then starts with an empty loop.
         hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
 
-    def _reap(self, pool: Any) -> None:
+    def _reap(self, celery_pool: Any) -> None:
         assert KeeperReports.socket is not None
         if not KeeperReports.socket.recv(4096):
-            os._exit(70)  # the keeper is gone: its children must not go on
-        pool.maintain_pool()
+            os._exit(EXIT_KEEPER_GONE)  # the keeper is gone: its children must not go on
+        celery_pool.maintain_pool()
 
     def _pulse(self) -> None:
-        self._send(protocol.encode("pulse"))
+        self._send(frames.Pulse())
 
-    def _send(self, frame: bytes) -> None:
+    def _send(self, frame: frames.Frame) -> None:
         assert KeeperReports.socket is not None
         try:
-            KeeperReports.socket.sendall(frame)
+            KeeperReports.socket.sendall(frames.encode(frame))
         except OSError:
-            os._exit(70)
+            os._exit(EXIT_KEEPER_GONE)
 
 
 app.steps["worker"].add(KeeperReports)

@@ -9,7 +9,7 @@ from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
 on_exit: Callable[[int, int], None] | None = None
-"""Called with a child's pid and exit code (negative: the signal); set by `celery_app` in Celery's main process."""
+"""Called with a child's pid and exit code (negative: the signal); set by `app` in Celery's main process."""
 
 
 class _ReportingPool(AsynPool):
@@ -27,6 +27,6 @@ class _ReportingPool(AsynPool):
 
 
 class Pool(TaskPool):
-    """`worker_pool = "longhaul_worker.celery_pool:Pool"`."""
+    """`worker_pool = "longhaul_worker.celery.pool:Pool"`."""
 
     Pool = _ReportingPool

@@ -1,6 +1,6 @@
 """The two ways in which Celery's main process hears doorbells: from Redis and, while Redis is away, from its keeper.
 
-Registered as kombu transports by `celery_app`, in a worker's Celery only.
+Registered as kombu transports by `app`, in a worker's Celery only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kombu.transport import redis, virtual
 from redis.exceptions import ResponseError
 
 from longhaul import doorbell
-from longhaul_worker import protocol
+from longhaul_worker.session import frames
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 """What kombu raises over a message that is not JSON, or not an object of the shape that it expects."""
 
 on_drop: Callable[[], None] | None = None
-"""Called for each message that was dropped; set by `celery_app` in Celery's main process."""
+"""Called for each message that was dropped; set by `app` in Celery's main process."""
 
 
 def drop(error: object) -> None:
@@ -106,7 +106,7 @@ class KeeperTransport(virtual.Transport):
 
 def socket_path() -> Path:
     """Where the keeper listens while it rings by itself; nothing is there at other times."""
-    return Path(os.environ[protocol.SOCKET_VARIABLE]).with_name(protocol.DOORBELLS_SOCKET)
+    return Path(os.environ[frames.SOCKET_VARIABLE]).with_name(frames.DOORBELLS_SOCKET)
 
 
 def register() -> None:

@@ -1,4 +1,4 @@
-"""The shelf: a result that is too large for the ledger goes into the result store before its end is committed.
+"""Results that are too large for the ledger go into the result store before their attempt's end is committed.
 
 The attempt's lease is renewed all the while. Its process waits, too, and claims no other job: so the results that wait in
 memory are at most as many as slots.
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 10.0
 
 
-class Shelf:
+class ResultUpload:
     """Ends attempts whose task has returned a result. Raises ConfigurationError where the store's settings can't be right."""
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -38,7 +38,7 @@ class Shelf:
     async def finish(self, attempt: Attempt, result: bytes) -> None:
         """End the attempt with its result (JSON text), wherever that is kept; as transient where the store stays away."""
         if self._store is None or len(result) <= self._inline_bytes:
-            attempt.finish(Ending.SUCCEEDED, result=result.decode())
+            attempt.finish(Ending.SUCCEEDED, result=result)
             return
         attempt.settle()
         metrics.RESULTS_WAITING.inc()

@@ -16,12 +16,12 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import ResponseError
 
-from longhaul_worker import celery_transport
+from longhaul_worker.celery import transport
 
 _log = structlog.get_logger(__name__)
 
 on_wait: Callable[[], None] | None = None
-"""Called at each try and each second between two; set by `celery_app` in Celery's main process."""
+"""Called at each try and each second between two; set by `app` in Celery's main process."""
 
 
 class _KeeperRings(Exception):
@@ -29,7 +29,7 @@ class _KeeperRings(Exception):
 
 
 class Consumer(CeleryConsumer):
-    """`worker_consumer = "longhaul_worker.celery_consumer:Consumer"`."""
+    """`worker_consumer = "longhaul_worker.celery.consumer:Consumer"`."""
 
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, once there is one: tried once a second, for ever, and told once."""
@@ -38,7 +38,7 @@ class Consumer(CeleryConsumer):
                 conn.ensure_connection(self._away, interval_start=1, interval_step=0, interval_max=1, callback=_wait)
                 break
             except _KeeperRings:
-                conn = self.app.connection_for_read(celery_transport.KEEPER_URL)
+                conn = self.app.connection_for_read(transport.KEEPER_URL)
                 with suppress(OSError):  # Redis is back: try that again
                     conn.connect()
                     break
@@ -51,7 +51,7 @@ class Consumer(CeleryConsumer):
         if self.broker_connection_retry_attempt == 0:
             _log.warning("redis_away", error=str(error))
         self.broker_connection_retry_attempt += 1
-        if celery_transport.socket_path().exists():
+        if transport.socket_path().exists():
             raise _KeeperRings
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
@@ -63,19 +63,19 @@ class Consumer(CeleryConsumer):
     # Messages that are no doorbells. Celery's own methods answer them, and their logs quote the whole message.
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        celery_transport.drop(exc)
+        transport.drop(exc)
         message.ack()
 
     def on_unknown_message(self, _body: Any, message: Any) -> None:
-        celery_transport.drop("it names no task")
+        transport.drop("it names no task")
         message.ack()
 
     def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
-        celery_transport.drop(f"there is no such task: {exc}")
+        transport.drop(f"there is no such task: {exc}")
         message.ack()
 
     def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
-        celery_transport.drop(exc)
+        transport.drop(exc)
         message.ack()
 
 

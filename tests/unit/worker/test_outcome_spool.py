@@ -12,7 +12,7 @@ from longhaul.ids import new_job_id
 from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.results import StoredResult
 from longhaul.states import Ending, State, Transition
-from longhaul_worker.spool import Spool
+from longhaul_worker.outcome_spool import OutcomeSpool
 
 
 def an_end(epoch: int = 3) -> AttemptEnd:
@@ -29,22 +29,22 @@ def an_end(epoch: int = 3) -> AttemptEnd:
 def test_what_was_saved_is_loaded_as_it_was(tmp_path: Path) -> None:
     stored = StoredResult(key="results/default/1.json", size_bytes=3, sha256="ab")
     ends = [an_end(), replace(an_end(), stored=stored)]
-    spool = Spool(tmp_path / "spool")
+    spool = OutcomeSpool(tmp_path / "spool")
     for end in ends:
         spool.save(end)
-    loaded = Spool(tmp_path / "spool").load()
+    loaded = OutcomeSpool(tmp_path / "spool").load()
     assert sorted(loaded, key=lambda end: end.lease.job_id) == sorted(ends, key=lambda end: end.lease.job_id)
     spool.delete(ends[0].lease)
-    assert Spool(tmp_path / "spool").load() == [ends[1]]
+    assert OutcomeSpool(tmp_path / "spool").load() == [ends[1]]
 
 
 def test_the_folder_is_private(tmp_path: Path) -> None:
-    Spool(tmp_path / "spool")
+    OutcomeSpool(tmp_path / "spool")
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_broken_file_stands_in_nobodys_way(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+    spool = OutcomeSpool(tmp_path)
     end = an_end()
     spool.save(end)
     (tmp_path / "broken.json").write_text('{"lease": ')
@@ -56,4 +56,4 @@ def test_a_broken_file_stands_in_nobodys_way(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_made_is_refused_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="LONGHAUL_SPOOL_DIR"):
-        Spool(tmp_path / "file" / "spool")
+        OutcomeSpool(tmp_path / "file" / "spool")

@@ -1,0 +1,80 @@
+"""The processes of Celery's pool, as the kernel knows them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import Protocol
+
+from longhaul_worker.process_tree import end_descendants, parent_of
+from longhaul_worker.supervisor import Supervisor
+
+
+class PoolProcess(Protocol):
+    """One process."""
+
+    def kill(self) -> None:
+        """End it now, with all that it started. Nothing if it is dead already."""
+
+    async def wait_dead(self) -> None:
+        """Until the process is dead."""
+
+
+class Processes(Protocol):
+    """Which process is which."""
+
+    def is_main(self, pid: int) -> bool:
+        """Whether it is Celery's main process."""
+
+    def is_pool_child(self, pid: int) -> bool:
+        """Whether Celery's main process started it."""
+
+    def open(self, pid: int) -> PoolProcess:
+        """A pool child."""
+
+
+class CeleryProcesses:
+    """Those below the guard that the supervisor started: its child is Celery's main process, and that one's are the pool."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def is_main(self, pid: int) -> bool:
+        return parent_of(pid) == self._supervisor.guard_pid
+
+    def is_pool_child(self, pid: int) -> bool:
+        parent = parent_of(pid)
+        return parent is not None and self.is_main(parent)
+
+    def open(self, pid: int) -> PoolProcess:
+        return _LinuxProcess(pid)
+
+
+class _LinuxProcess:
+    """Held by a pidfd, which keeps meaning this process once its number is used again."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self._is_dead = False
+
+    def kill(self) -> None:
+        if self._is_dead:
+            return  # its number may be another process's
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)  # so that it starts nothing any more
+        end_descendants(self._pid, seconds=0.0)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def wait_dead(self) -> None:
+        loop, dead = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pidfd, dead.set)
+        try:
+            await dead.wait()
+        finally:
+            self._is_dead = True
+            loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)

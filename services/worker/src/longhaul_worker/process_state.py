@@ -1,0 +1,46 @@
+"""What a task may change in its process and the next one must not find: signal handlers, masks, timers, streams."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_TRIES: Final = 100
+"""A timer of the task's may raise once more while it is being stopped."""
+SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR2
+"""SIGUSR1 is billiard's own soft limit."""
+
+
+class ProcessState:
+    """The state of this process as it was before the first task. Belongs to the main thread."""
+
+    def __init__(self, on_soft_limit: Callable[[], None]) -> None:
+        # A signal from outside ends the process, and its death says which one it was. billiard's handlers would raise
+        # SystemExit in the middle of the task instead.
+        signal.signal(SOFT_LIMIT_SIGNAL, lambda *_: on_soft_limit())
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._streams = (sys.stdout, sys.stderr)
+
+    def restore(self) -> None:
+        """Undo what the task did. Whatever still raises meanwhile is the task's last word, and nobody's concern."""
+        for _ in range(_TRIES):
+            with suppress(BaseException):  # from a handler of the task's, until it is gone
+                self._restore()
+                return
+
+    def _restore(self) -> None:
+        for timer in _TIMERS:
+            signal.setitimer(timer, 0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        signal.set_wakeup_fd(-1)
+        sys.stdout, sys.stderr = self._streams

@@ -1,0 +1,139 @@
+"""What a task starts ends with its attempt: subprocesses, their children, daemons that forked twice.
+
+Linux hands an orphan to its nearest ancestor that is a *subreaper* (prctl(2)), so nothing below a subreaper can leave its
+tree. Each pool child is one, and ends what is left below it before it reports an attempt's end. The guard, between keeper
+and Celery, is one too: it ends what a pool child that died left behind, and everything once its keeper is gone.
+
+Standard library only: the guard runs as a script, so that it costs a pod few megabytes and starts at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_SWEEP_EVERY_SECONDS = 1.0
+_PAUSE_SECONDS = 0.005
+END_SECONDS = 5.0
+"""How long processes may take to die of SIGKILL: one in uninterruptible sleep (a dead NFS server) takes longer."""
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every orphan below it."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies. Runs between fork and exec, too."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def parent_of(pid: int) -> int | None:
+    """The parent's pid; None if the process is gone."""
+    fields = _read_stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def end_descendants(pid: int, *, keep: int | None = None, seconds: float = END_SECONDS) -> int:
+    """Kill everything below a process, except the tree of `keep`, until nothing is left or the time is over. Returns how
+    many processes it met alive. What becomes a child of this process thereby is reaped.
+    """
+    ends_at, met = time.monotonic() + seconds, set()
+    while found := list(_descendants(pid, keep)):
+        for number in found:
+            with suppress(ProcessLookupError):
+                if _is_zombie(number):
+                    continue
+                met.add(number)
+                os.kill(number, signal.SIGKILL)
+        _reap(found)
+        if time.monotonic() > ends_at:
+            break
+        if list(_descendants(pid, keep)):
+            time.sleep(_PAUSE_SECONDS)
+    return len(met)
+
+
+def _descendants(pid: int, keep: int | None) -> Iterator[int]:
+    pending = [pid]
+    while pending:
+        for child in _children(pending.pop()):
+            if child != keep:
+                pending.append(child)
+                yield child
+
+
+def _children(pid: int) -> list[int]:
+    """Of all threads of a process; the kernel keeps them apart."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _read_stat(pid: int) -> list[str] | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _is_zombie(pid: int) -> bool:
+    fields = _read_stat(pid)
+    return fields is None or fields[0] == "Z"
+
+
+def _reap(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ChildProcessError):  # somebody else's child, or waited for already
+            os.waitpid(pid, os.WNOHANG)
+
+
+def guard(command: list[str]) -> int:
+    """Run a command, end every orphan below it, and end all of it once standard input is closed: the keeper's death.
+
+    SIGTERM is passed on to the command. Returns its exit code, 128 and its number for a signal.
+    """
+    adopt_orphans()
+    main = os.fork()
+    if main == 0:
+        die_with_parent()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.execvp(command[0], command)  # noqa: S606 - a list of arguments, as everywhere
+    wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(main, signal.SIGTERM))
+    while True:
+        readable, _, _ = select.select([0, wakeup], [], [], _SWEEP_EVERY_SECONDS)
+        if wakeup in readable:
+            os.read(wakeup, 4096)
+        status = _wait(main)
+        if status is None and not (0 in readable and not os.read(0, 4096)):
+            end_descendants(os.getpid(), keep=main, seconds=0.0)
+            continue
+        end_descendants(os.getpid())
+        code = os.waitstatus_to_exitcode(status) if status is not None else -signal.SIGKILL
+        return code if code >= 0 else 128 - code
+
+
+def _wait(pid: int) -> int | None:
+    """The status of a process that ended; None while it runs."""
+    waited, status = os.waitpid(pid, os.WNOHANG)
+    return status if waited else None
+
+
+if __name__ == "__main__":
+    sys.exit(guard(sys.argv[1:]))
