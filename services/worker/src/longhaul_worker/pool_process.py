@@ -49,10 +49,10 @@ class CeleryProcesses:
         return parent is not None and self.is_main(parent)
 
     def open(self, pid: int) -> PoolProcess:
-        return _LinuxProcess(pid)
+        return LinuxProcess(pid)
 
 
-class _LinuxProcess:
+class LinuxProcess:
     """Held by a pidfd, which keeps meaning this process once its number is used again."""
 
     def __init__(self, pid: int) -> None:
