@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from enum import Enum
 from typing import Any, TypeAlias
 
 import orjson
@@ -20,6 +21,51 @@ Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
 """Raised where the database can't be reached, was shut down, or did not answer in time."""
+
+
+class Refusal(Enum):
+    """Why the ledger did not carry out a statement, and so what its caller can do."""
+
+    AWAY = "away"
+    """The server or the connection is gone: connect again and repeat."""
+    EVERYTHING = "everything"
+    """The server answers, and refuses such statements whatever their values are (it is read-only, a grant is missing, a
+    trigger raises): repeat later."""
+    VALUES = "values"
+    """It can't store a value of this very statement: repeating never helps, and other values do no harm."""
+    CONFLICT = "conflict"
+    """Another transaction or a time limit got in the way: repeat the same statement."""
+
+
+# By SQLSTATE, or its first two characters, its class (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+# Every other state is Refusal.EVERYTHING.
+_REFUSALS = {
+    "08": Refusal.AWAY,  # connection exception
+    "25P03": Refusal.AWAY,  # idle_in_transaction_session_timeout: the session was ended
+    "25P04": Refusal.AWAY,  # transaction_timeout: the same
+    "53": Refusal.AWAY,  # insufficient resources: too many connections, disk full, out of memory
+    "57": Refusal.AWAY,  # operator intervention: shut down, crashed, starting up
+    "40": Refusal.CONFLICT,  # transaction rollback: serialization failure, deadlock
+    "55P03": Refusal.CONFLICT,  # lock_not_available
+    "57014": Refusal.CONFLICT,  # query_canceled: the statement timeout, as a rule
+    "21": Refusal.VALUES,  # cardinality violation
+    "22": Refusal.VALUES,  # data exception
+    "23": Refusal.VALUES,  # integrity constraint violation
+    "44": Refusal.VALUES,  # check option violation
+    "54": Refusal.VALUES,  # program limit exceeded: too complex, too large
+}
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Why the ledger did not carry out a statement; None for an error that is not the ledger's."""
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        return _REFUSALS.get(error.sqlstate) or _REFUSALS.get(error.sqlstate[:2]) or Refusal.EVERYTHING
+    if isinstance(error, LedgerUnavailable | psycopg.OperationalError | psycopg.InterfaceError | OSError):
+        return Refusal.AWAY  # asyncio's and the pool's timeouts are among them
+    # What psycopg and orjson refuse to send: NUL, lone surrogates, integers of more than 64 bits in JSON.
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError | UnicodeEncodeError | orjson.JSONEncodeError):
+        return Refusal.VALUES
+    return Refusal.EVERYTHING if isinstance(error, psycopg.Error) else None
 
 
 def _options(statement_timeout_seconds: float) -> dict[str, Any]:
