@@ -85,12 +85,11 @@ class Attempt:
 
     def progress(self, fraction: float, message: str, data: dict[str, Any]) -> None:
         """The newest progress replaces what still waits."""
-        fraction = round(fraction, FRACTION_DIGITS)  # a `real` can't hold 1e-60
         message = clean_text(message)
         self._backlog.replace(
             Note(type="progress", data={"fraction": fraction, "message": message, **({"data": data} if data else {})})
         )
-        self._backlog.progress = (fraction, message)
+        self._backlog.progress = (round(fraction, FRACTION_DIGITS), message)  # a `real` can't hold 1e-60
         self._on_dirty()
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:

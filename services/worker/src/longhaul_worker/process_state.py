@@ -1,7 +1,9 @@
-"""What a task may change in its process and the next one must not find: signal handlers, masks, timers, streams."""
+"""What a task may change in its process and the next one must not find: signal handlers, masks, timers, streams, and the
+descriptors below them."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +29,7 @@ class ProcessState:
         self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._streams = (sys.stdout, sys.stderr)
+        self._descriptors = {number: _duplicate(number) for number in (0, 1, 2)}
 
     def restore(self) -> None:
         """Undo what the task did. Whatever still raises meanwhile is the task's last word, and nobody's concern."""
@@ -44,3 +47,20 @@ class ProcessState:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.set_wakeup_fd(-1)
         sys.stdout, sys.stderr = self._streams
+        for number, saved in self._descriptors.items():
+            if not _is_same_file(number, saved):
+                os.dup2(saved, number)
+
+
+def _duplicate(number: int) -> int:
+    try:
+        return os.dup(number)
+    except OSError:
+        return os.open(os.devnull, os.O_RDWR)
+
+
+def _is_same_file(number: int, other: int) -> bool:
+    try:
+        return os.path.sameopenfile(number, other)
+    except OSError:
+        return False

@@ -22,6 +22,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _SWEEP_EVERY_SECONDS = 1.0
 _PAUSE_SECONDS = 0.005
+_MAX_DESCRIPTORS = 65_536
 END_SECONDS = 5.0
 """How long processes may take to die of SIGKILL: one in uninterruptible sleep (a dead NFS server) takes longer."""
 
@@ -104,6 +105,9 @@ def guard(command: list[str]) -> int:
 
     SIGTERM is passed on to the command. Returns its exit code, 128 and its number for a signal.
     """
+    # The keeper's event loop leaves copies of its end of standard input open in what it starts: a task that wrote to one
+    # would end all.
+    os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), _MAX_DESCRIPTORS))
     adopt_orphans()
     main = os.fork()
     if main == 0:

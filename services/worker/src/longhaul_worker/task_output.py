@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -45,6 +46,7 @@ class TaskOutput:
         root = logging.getLogger()
         for handler in root.handlers:  # what is no task's stays as it is: from warnings on
             handler.addFilter(lambda record: record.levelno >= logging.WARNING or self.current() is not None)
+            handler.handleError = _ignore  # type: ignore[method-assign, assignment]  # it would print into the job's log
         root.addHandler(_Handler(self))
         root.setLevel(min(root.level, self._level))
         telemetry.add_processors(every=self._name_job, own=self._capture_event)
@@ -84,7 +86,8 @@ class TaskOutput:
         line = line.rpartition("\r")[2]  # a progress bar draws over itself
         if line.strip():
             self.log(channel, logging.INFO, line, {"stream": stream})
-            self._log.info("task_output", text=line, stream=stream, **_ids(channel))
+            with suppress(OSError, ValueError):  # the task closed the pod's output
+                self._log.info("task_output", text=line, stream=stream, **_ids(channel))
 
     def _name_job(self, _logger: Any, _method: str, event: Any) -> Any:
         if (channel := self.current()) is not None:
@@ -98,6 +101,10 @@ class TaskOutput:
             fields = {name: value for name, value in event.items() if name not in _OURS}
             self.log(channel, level, clean_text(event.get("event", "")), fields)
         return event
+
+
+def _ignore(_record: logging.LogRecord) -> None:
+    """The pod's output is closed."""
 
 
 def _ids(channel: AttemptChannel) -> dict[str, Any]:
