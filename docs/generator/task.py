@@ -51,7 +51,7 @@ Every option is given by its name: `@task(queue="reports", retries=5)`.
 
 {recording}
 
-`RecordingChannel`: {line}
+`RecordingChannel`: {channel}
 
 {recorded}"""
 _OPTIONS = {
@@ -95,7 +95,7 @@ def page() -> str:
         testing=inspect.getdoc(longhaul.testing),
         recording_job=code(f"{recording.__name__}{_signature(recording)}"),
         recording=inspect.getdoc(recording),
-        line=inspect.getdoc(longhaul.testing.RecordingChannel),
+        channel=inspect.getdoc(longhaul.testing.RecordingChannel),
         recorded=table(
             ("attribute", "meaning"),
             [

@@ -87,6 +87,10 @@ FAULTS = {
         "floods of log lines, of output and of progress, results past their limit",
         "bounded memory, backpressure, neighbours' renewals on time",
     ),
+    "F57": (
+        "PostgreSQL read-only, a grant taken away, a statement that always fails",
+        "nothing interrupted or reaped; 503 with `Retry-After`",
+    ),
     "F58": ("a child that ends by any signal and any exit code", "the evidence names it, the slot is back within 2 s"),
 }
 """By number: how, and what must also hold."""

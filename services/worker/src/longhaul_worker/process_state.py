@@ -42,14 +42,14 @@ class ProcessState:
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
         for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler and handler is not None:
+            if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.set_wakeup_fd(-1)
         sys.stdout, sys.stderr = self._streams
-        for number, saved in self._descriptors.items():
-            if not _is_same_file(number, saved):
-                os.dup2(saved, number)
+        for descriptor, saved in self._descriptors.items():
+            if not _is_same_file(descriptor, saved):
+                os.dup2(saved, descriptor)
 
 
 def _duplicate(number: int) -> int:
