@@ -169,10 +169,13 @@ def _call(task: Task[Any, Any] | None, claimed: Claimed, channel: AttemptChannel
         params = task.params_model.model_validate(claimed.params)
     except ValidationError as error:
         raise _InvalidParams(clean_text(error)) from None  # another try would meet the same params
-    if inspect.iscoroutinefunction(task.function):
-        result = asyncio.run(_call_async(task.function(job, params), channel))
-    else:
-        result = task.function(job, params)
+    try:
+        if inspect.iscoroutinefunction(task.function):
+            result = asyncio.run(_call_async(task.function(job, params), channel))
+        else:
+            result = task.function(job, params)
+    finally:
+        channel.is_over = True
     return _encode(task, result, channel.limits.result_bytes)
 
 
@@ -307,7 +310,7 @@ def _delay_seconds(error: BaseException, channel: AttemptChannel) -> float | Non
 
 
 def _log_to_job(channel: AttemptChannel, level: str, message: str, fields: dict[str, Any]) -> None:
-    channel.log(level, clean_text(message), fields)
+    channel.log_last(level, clean_text(message), fields)
 
 
 # Async tasks.
@@ -328,6 +331,7 @@ async def _call_async(coroutine: Coroutine[Any, Any, object], channel: AttemptCh
         return await stoppable
     finally:
         channel.interrupt_async = None
+        channel.is_over = True  # asyncio.run goes on until the other tasks of its loop have ended
 
 
 class _Stoppable(Awaitable[object]):

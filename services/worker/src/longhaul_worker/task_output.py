@@ -58,7 +58,7 @@ class TaskOutput:
         thread = threading.current_thread()
         if thread is threading.main_thread():
             channel = self._session.channel
-            return channel if channel is not None and channel.in_task else None
+            return channel if channel is not None and channel.in_task and not channel.is_over else None
         origin: AttemptChannel | None = getattr(thread, _ORIGIN, None)
         return origin if origin is not None and not origin.is_over else None
 
@@ -74,10 +74,10 @@ class TaskOutput:
             return
         self._inside.now = True  # a line about a line would never end
         try:
-            name = logging.getLevelName(level).lower()
-            channel.log(clean_text(name, max_bytes=16), clean_text(message), log_fields(fields))
-        except AttemptOver:
-            pass  # it ended between the look and the line
+            name = clean_text(logging.getLevelName(level).lower(), max_bytes=16)
+            write = channel.log_last if channel.is_over else channel.log
+            with suppress(AttemptOver):  # a thread's attempt ended between the look and the line
+                write(name, clean_text(message), log_fields(fields))
         finally:
             self._inside.now = False
 

@@ -181,6 +181,7 @@ class AttemptChannel:
         self.epoch = epoch
         self.limits = limits
         self.is_over = False
+        """The task function has returned or raised: from then on nobody reports for it but the platform."""
         self.in_task = False
         """The main thread runs the task's own code, or a call that this code made."""
         self.interrupt: Callable[[], None] = _interrupt_nothing
@@ -209,17 +210,17 @@ class AttemptChannel:
             )
 
     def log(self, level: str, message: str, fields: dict[str, JsonValue]) -> None:
-        with _Call(self) as session:
-            session.say(
-                frames.LogLine(
-                    job_id=self.job_id,
-                    epoch=self.epoch,
-                    pid=session.pid,
-                    level=level,
-                    message=message,
-                    fields=fields,
-                )
+        with _Call(self):
+            self.log_last(level, message, fields)
+
+    def log_last(self, level: str, message: str, fields: dict[str, JsonValue]) -> None:
+        """The platform's own way to the job's log, also after the task: why it failed, and what it had not flushed."""
+        session = self._session
+        session.say(
+            frames.LogLine(
+                job_id=self.job_id, epoch=self.epoch, pid=session.pid, level=level, message=message, fields=fields
             )
+        )
 
     def checkpoint(self, state: bytes) -> None:
         limit = self.limits.checkpoint_bytes
