@@ -11,8 +11,8 @@ What Longhaul is tested against. Under each fault these hold:
 
 {invariants}
 
-`make faults` runs the tests of `tests/faults`, the simulation and a mixed run; `make test` and `make e2e` the others. What they
-found is told in [Under faults](../explanation/under-faults.md).
+`make faults` runs the tests of `tests/faults`, the simulation, rounds of the seam and a mixed run; `make test` and `make e2e` the
+others. What they found is told in [Under faults](../explanation/under-faults.md).
 
 {faults}"""
 

@@ -71,7 +71,7 @@ class Payload:
     def progress(self, step: int, steps: int, value: str) -> dict[str, Any]:
         """The data of a progress event; `value` is the digest that was reached."""
         return {
-            "fraction": min(1.0, step / steps),
+            "fraction": round(min(1.0, step / steps), 3),
             "message": f"{self.stamp} step {step} of {steps}",
             "data": {"job_id": self.job_id, "epoch": self.epoch, "step": step, "digest": value},
         }

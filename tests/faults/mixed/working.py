@@ -75,8 +75,8 @@ class Working:
     def log(self) -> None:
         """Write the next line of this attempt."""
         line = self.payload.line(self.execution.lines)
+        self.execution.lines += 1  # before: a signal may raise right after, and no number is ever used again
         self.job.log(line["message"], level=line["level"], **line["fields"])
-        self.execution.lines += 1
 
     def report(self) -> None:
         """Report the step that was reached."""

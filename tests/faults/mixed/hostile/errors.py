@@ -103,7 +103,9 @@ def str_is_no_text(work: Working) -> NoReturn:
 
 @act("error.class_name")
 def class_name(work: Working) -> NoReturn:
-    raise type(f"Caf\udce9{'e' * 5000}", (Exception,), {})(work.payload.raised())
+    error = type("Caf\N{LATIN SMALL LETTER E WITH ACUTE}" + "e" * 5000, (Exception,), {})
+    error.__qualname__ = error.__module__ = SURROGATE
+    raise error(work.payload.raised())
 
 
 @act("error.cycle")

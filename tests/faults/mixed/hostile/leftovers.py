@@ -116,6 +116,7 @@ async def async_reports(work: Working) -> None:
     async def go_on() -> None:
         while not work.execution.has_ended:  # noqa: ASYNC110 - it must not know when that is
             await asyncio.sleep(0.01)
+        await asyncio.sleep(GHOST_AFTER_SECONDS)
         _report_as_ghost(work)
 
     _held.append(asyncio.get_running_loop().create_task(go_on()))  # or it might be collected
