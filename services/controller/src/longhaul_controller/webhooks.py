@@ -22,6 +22,7 @@ from longhaul.ledger.webhooks import Delivery, Outcome
 from longhaul.webhooks import tenant_secret
 from longhaul_controller import metrics
 from longhaul_controller.addresses import AddressRefused, CheckedBackend, Resolve, resolve
+from longhaul_controller.containment import Containment
 from longhaul_controller.duty import Duty
 from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
@@ -124,7 +125,11 @@ class Webhooks(Duty):
                 _log.debug("webhook_tried", **facts, state=outcome.state, error=outcome.last_error)
 
     async def _try(self, delivery: Delivery) -> Outcome:
-        status, error, is_final = await self._send(delivery)
+        try:
+            status, error, is_final = await Containment(self._send)(delivery)
+        except Exception as unexpected:  # noqa: BLE001 - what one URL provokes must not hold up the others
+            _log.error("webhook_error", job_id=str(delivery.job_id), exc_info=unexpected)
+            status, error, is_final = None, "The message could not be sent.", False
         if error is None:
             return Outcome(job_id=delivery.job_id, tries=delivery.tries, state="delivered", last_status=status)
         is_final = is_final or delivery.tries >= self._settings.webhook_tries
@@ -166,9 +171,6 @@ class Webhooks(Duty):
             return None, "The receiver's answer was not HTTP.", False
         except (httpcore2.NetworkError, ssl.SSLError, OSError):
             return None, "The receiver could not be reached.", False
-        except Exception as unexpected:  # noqa: BLE001 - what one URL provokes must not end the controller
-            _log.error("webhook_error", job_id=str(delivery.job_id), exc_info=unexpected)
-            return None, "The message could not be sent.", False
         error = None if 200 <= status < 300 else f"The receiver answered {status}."
         return status, error, status == _GONE
 
