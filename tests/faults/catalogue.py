@@ -61,6 +61,12 @@ FAULTS = {
     "F40": ("a result stored, its commit lost", "no visible result; the object is collected"),
     "F41": ("a stream's client stalls; 3,000 come back at once", "bounded memory, no gap"),
     "F42": ("the disk full under PostgreSQL, under Redis", "503 and never a false 202; recovers by itself"),
+    "F49": ("missing and odd fields in every object of Kubernetes", "reaping goes on; only evidence is lost"),
+    "F50": ("anything that a duty of the controller raises, or a hang", "the other duties go on; counted, an alert"),
+    "F57": (
+        "PostgreSQL read-only, a grant taken away, a trigger that raises, a table locked",
+        "no process ends, none interrupted; nothing is reaped before a lease of accepted writes",
+    ),
 }
 """By number: how, and what must also hold."""
 
