@@ -87,9 +87,11 @@ FAULTS = {
         "floods of log lines, of output and of progress, results past their limit",
         "bounded memory, backpressure, neighbours' renewals on time",
     ),
+    "F49": ("missing and odd fields in every object of Kubernetes", "reaping goes on; only evidence is lost"),
+    "F50": ("anything that a duty of the controller raises, or a hang", "the other duties go on; counted, an alert"),
     "F57": (
-        "PostgreSQL read-only, a grant taken away, a statement that always fails",
-        "nothing interrupted or reaped; 503 with `Retry-After`",
+        "PostgreSQL read-only, a grant taken away, a trigger that raises, a table locked",
+        "no process ends, none interrupted; nothing is reaped before a lease of accepted writes",
     ),
     "F58": ("a child that ends by any signal and any exit code", "the evidence names it, the slot is back within 2 s"),
 }

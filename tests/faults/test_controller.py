@@ -19,6 +19,7 @@ from tests.faults.submitters import Submitters
 from tests.faults.toxiproxy import Toxiproxy
 from tests.integration.api.harness import REPORT, publish_tasks
 from tests.integration.cli.stack import Api
+from tests.integration.controller.refusals import create_role, refused, renewing
 from tests.integration.controller.replica import Replica
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
@@ -27,8 +28,8 @@ from tests.waiting import eventually, wait_for
 
 from longhaul import doorbell
 from longhaul.ledger import queues
-from longhaul.ledger.connection import connect
-from longhaul_cli.embedded import EmbeddedValkey
+from longhaul.ledger.connection import connect, read_clock
+from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 
 pytestmark = pytest.mark.anyio
 
@@ -190,3 +191,42 @@ async def test_a_leader_frozen_while_it_lost_the_lead_reaps_nothing_twice(
     assert [first.leads(), second.leads()] == [False, True]
     reaped = [one.metrics().get("longhaul_leases_reaped_total", 0) for one in (first, second)]
     assert sum(reaped) == 400
+
+
+@pytest.mark.fault("F57")
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_two_read_only_minutes_interrupt_nothing(
+    breakable_postgres: EmbeddedPostgres, redis_url: str, tmp_path: Path, replicas: list[Replica]
+) -> None:
+    """With the leases of production: what is reaped after it was lost, and has had a whole lease to say otherwise."""
+    lease = {"LONGHAUL_LEASE_SECONDS": "15", "LONGHAUL_RENEW_SECONDS": "3", "LONGHAUL_TICK_SECONDS": "1"}
+    claimer = Claimer()
+    async with await connect(breakable_postgres.database_url, application_name="test") as admin:
+        await queues.declare(admin, [given.QUEUE])
+        await given.queued(admin, 21)
+        role_url = await create_role(admin, breakable_postgres)
+        claims = await claimer.claim(admin, slots=21, lease_seconds=15)
+        async with renewing(role_url, claimer, *claims, lease_seconds=15, renew_seconds=3) as held:
+            replicas.extend(Replica(name, role_url, redis_url, tmp_path, **lease) for name in ("first", "second"))
+            await asyncio.to_thread(wait_for, lambda: any(one.leads() for one in replicas), what="one of them leads")
+            async with refused(breakable_postgres.database_url, "read-only"):
+                gone, began_at = held.pop(), time.monotonic()
+
+                async def lasted() -> bool:
+                    return time.monotonic() - began_at > 120
+
+                await eventually(lasted, timeout_seconds=130, what="two minutes have passed")
+                assert all(one.probe("/livez") is not None for one in replicas)
+                assert await given.count_running(admin) == 21
+            up_at = await read_clock(admin)
+
+            async def reaped() -> bool:
+                return await given.state(admin, gone.job_id) == "queued"
+
+            await eventually(reaped, timeout_seconds=30, what="the one that is gone is reaped")
+            row = await given.row(admin, gone.job_id)
+            assert (row["updated_at"] - up_at).total_seconds() > 15 - 1
+            rows = [await given.row(admin, claim.job_id) for claim in held]
+            assert {(row["state"], row["epoch"], row["interruptions"]) for row in rows} == {("running", 1, 0)}
+    assert sum(one.metrics()["longhaul_leases_reaped_total"] for one in replicas) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx2
@@ -14,9 +14,18 @@ LEASE_SECONDS = 1.5
 
 
 class Replica(Process):
-    """`longhaul-controller` with a tenth of the usual lease. `environment` replaces settings."""
+    """`longhaul-controller`, or a program that starts it, with a tenth of the usual lease. `environment` replaces settings."""
 
-    def __init__(self, name: str, database_url: str, redis_url: str, folder: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        database_url: str,
+        redis_url: str,
+        folder: Path,
+        *,
+        program: Sequence[str] = ("longhaul-controller",),
+        **environment: str,
+    ) -> None:
         port = free_port()
         self.name = name
         self.probe_url = f"http://127.0.0.1:{port}"
@@ -31,7 +40,7 @@ class Replica(Process):
             "LONGHAUL_RENEW_SECONDS": str(LEASE_SECONDS / 5),
             **environment,
         }
-        super().__init__("longhaul-controller", environment=settings, log=folder / f"{name}.log")
+        super().__init__(*program, environment=settings, log=folder / f"{name}.log")
 
     def probe(self, path: str) -> httpx2.Response | None:
         """The answer; None where nobody answers."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
 import anyio
 import orjson
 import pytest
@@ -15,12 +21,15 @@ from tests.waiting import eventually
 
 from longhaul import doorbell, events
 from longhaul.ledger import events as history
-from longhaul.ledger import jobs, leases, queues
+from longhaul.ledger import jobs, leases, queues, workers
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
+from longhaul.ledger.leases import Loss, LostOwner
+from longhaul.ledger.workers import Worker
 from longhaul_cli.embedded import EmbeddedPostgres
 from longhaul_controller.doorbells import RedisDoorbells, RedisEventChannel
 from longhaul_controller.leader import Leader
+from longhaul_controller.ports import Diagnostics
 from longhaul_controller.reaper import Reaper
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +39,12 @@ OUTAGE_SECONDS = 3.3
 
 
 async def look(
-    connection: Connection, leader: Leader, client: redis.Redis, *, doorbells: redis.Redis | None = None
+    connection: Connection,
+    leader: Leader,
+    client: redis.Redis,
+    *,
+    doorbells: redis.Redis | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> None:
     """Let the reaper look once."""
     reaper = Reaper(
@@ -40,6 +54,7 @@ async def look(
         channel=RedisEventChannel(client),
         lease_seconds=LEASE_SECONDS,
         interval_seconds=1,
+        diagnostics=diagnostics,
     )
     await reaper.run()
 
@@ -133,6 +148,76 @@ async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
     async with doorbell.create_client(f"redis://127.0.0.1:{free_port()}") as nobody:
         await look(connection, leader, client, doorbells=nobody)
     assert await given.state(connection, id) == "queued"
+
+
+class Explains:
+    """Diagnostics that do as the test says."""
+
+    def __init__(self, explain: Callable[[UUID], Awaitable[Any]]) -> None:
+        self._explain = explain
+
+    async def explain(self, owners: Iterable[LostOwner]) -> Any:
+        (owner,) = owners
+        return await self._explain(owner.worker_id)
+
+
+def raises(error: BaseException) -> Callable[[UUID], Awaitable[Any]]:
+    async def explain(_: UUID) -> Any:
+        raise error
+
+    return explain
+
+
+def answers(loss: Any) -> Callable[[UUID], Awaitable[Any]]:
+    async def explain(owner: UUID) -> Any:
+        return {owner: loss}
+
+    return explain
+
+
+async def hang(_: UUID) -> Any:
+    await asyncio.Event().wait()
+
+
+async def ignore_a_cancellation(_: UUID) -> Any:
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.sleep(60)
+
+
+@pytest.mark.fault("F49")
+@pytest.mark.parametrize(
+    "explain",
+    [
+        raises(TypeError("fromisoformat: argument must be str")),
+        raises(SystemExit(1)),
+        raises(asyncio.CancelledError()),
+        raises(BaseExceptionGroup("a group", [KeyboardInterrupt()])),
+        hang,
+        ignore_a_cancellation,
+        answers(Loss(message="not encodable: \udcff")),
+        answers(Loss(evidence={"pod": object()})),
+        answers(Loss(evidence={"pod": "\x00"})),
+        answers("no loss"),
+    ],
+    ids=["TypeError", "SystemExit", "CancelledError", "a group", "hangs", "deaf", "text", "object", "NUL", "type"],
+)
+async def test_no_evidence_stops_a_reap(
+    connection: Connection, leader: Leader, client: redis.Redis, explain: Callable[[UUID], Awaitable[Any]]
+) -> None:
+    (id,) = await given.queued(connection)
+    claimer = Claimer()
+    await workers.register(
+        connection, Worker(id=claimer.id, name="pod-1", pool="pool", queues=[given.QUEUE], slots=1, version="1")
+    )
+    await lost(connection, claimer, id)
+    await seen_up_for_a_lease(leader)
+    async with asyncio.timeout(10):
+        await look(connection, leader, client, diagnostics=Explains(explain))
+    assert await given.state(connection, id) == "queued"
+    assert await doorbell.count(client, [given.QUEUE]) == {given.QUEUE: 1}
+    (attempt,) = await history.read_attempts(connection, id)
+    assert attempt["ending"] == "lease_lost"
 
 
 async def test_more_lost_jobs_than_one_look_takes_are_all_given_back(

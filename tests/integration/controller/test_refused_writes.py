@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
-import psycopg
 import pytest
 from tests.integration.controller.conftest import StartReplica
+from tests.integration.controller.refusals import CHANGES, create_role, refused, renewing
 from tests.integration.controller.replica import Replica
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.waiting import eventually, wait_for
 
-from longhaul.ledger import events, leases, queues
-from longhaul.ledger.claims import Claim
+from longhaul.ledger import events, queues
 from longhaul.ledger.connection import Connection, connect, read_clock
 from longhaul_cli.embedded import EmbeddedPostgres
 
@@ -27,34 +24,18 @@ RENEW_SECONDS = 1.0
 REFUSED_SECONDS = 2 * LEASE_SECONDS
 """Counted from when the last lease has run out."""
 
-RAISE = """
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused by a trigger'; END $$;
-CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH {each} EXECUTE FUNCTION refuse();
-"""
-ALL = "ALL ON ALL TABLES IN SCHEMA public"
-CHANGES = {
-    "read-only": ("ALTER SYSTEM SET default_transaction_read_only = on", "ALTER SYSTEM RESET ALL"),
-    "no grant": ("REVOKE UPDATE ON jobs FROM platform", "GRANT UPDATE ON jobs TO platform"),
-    "no grant at all": (f"REVOKE {ALL} FROM platform", f"GRANT {ALL} TO platform"),
-    "a trigger of each job": (RAISE.format(table="jobs", each="ROW"), "DROP FUNCTION refuse CASCADE"),
-    "a trigger of the jobs": (RAISE.format(table="jobs", each="STATEMENT"), "DROP FUNCTION refuse CASCADE"),
-    "a lock": ("BEGIN; LOCK TABLE jobs IN SHARE MODE", "COMMIT"),  # as CREATE INDEX takes it
-}
-
 
 @pytest.fixture
 async def admin(breakable_postgres: EmbeddedPostgres) -> AsyncIterator[Connection]:
     """A superuser's connection. Nothing that the test does refuses its reads."""
     async with await connect(breakable_postgres.database_url, application_name="test") as connection:
-        await connection.execute(f"CREATE ROLE platform LOGIN PASSWORD 'platform'; GRANT {ALL} TO platform")
         await queues.declare(connection, [given.QUEUE])
         yield connection
 
 
 @pytest.fixture
-def role_url(breakable_postgres: EmbeddedPostgres, admin: Connection) -> str:
-    """The ledger as a role that owns nothing."""
-    return f"postgresql://platform:platform@127.0.0.1:{breakable_postgres.port}/{admin.info.dbname}"
+async def role_url(breakable_postgres: EmbeddedPostgres, admin: Connection) -> str:
+    return await create_role(admin, breakable_postgres)
 
 
 @pytest.fixture
@@ -66,42 +47,6 @@ def controllers(role_url: str, redis_url: str, start_replica: StartReplica) -> l
         replica.wait_probes()
     wait_for(lambda: any(replica.leads() for replica in replicas), what="one of them leads")
     return replicas
-
-
-@asynccontextmanager
-async def refused(database_url: str, kind: str) -> AsyncIterator[None]:
-    """Within the block PostgreSQL refuses what a renewal writes."""
-    do, undo = CHANGES[kind]
-    async with await connect(database_url, application_name="test") as connection:
-        await connection.execute("SET default_transaction_read_only = off")
-        await connection.execute("SET idle_in_transaction_session_timeout = 0")
-        await connection.execute(do)
-        await connection.execute("SELECT pg_reload_conf()")
-        yield
-        await connection.execute(undo)
-        await connection.execute("SELECT pg_reload_conf()")
-
-
-@asynccontextmanager
-async def renewing(role_url: str, claimer: Claimer, *claims: Claim) -> AsyncIterator[list[Claim]]:
-    """Within the block an owner is alive: it tries to renew these at its interval, as a keeper does."""
-    held = list(claims)
-
-    async def renew() -> None:
-        while True:
-            with suppress(psycopg.Error):
-                async with await connect(role_url, application_name="owner") as connection:
-                    while True:
-                        now = [given.lease(claim) for claim in held]
-                        await leases.renew(connection, now, worker_id=claimer.id, lease_seconds=LEASE_SECONDS)
-                        await asyncio.sleep(RENEW_SECONDS)
-            await asyncio.sleep(RENEW_SECONDS)
-
-    task = asyncio.create_task(renew())
-    yield held
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 @pytest.mark.parametrize("kind", CHANGES)
@@ -120,7 +65,9 @@ async def test_an_owner_that_could_not_renew_has_a_whole_lease_to_do_so(
     async def reaps() -> bool:
         return await given.state(admin, first.job_id) == "queued"
 
-    async with renewing(role_url, claimer, alive, gone) as held:
+    async with renewing(
+        role_url, claimer, alive, gone, lease_seconds=LEASE_SECONDS, renew_seconds=RENEW_SECONDS
+    ) as held:
         await eventually(reaps, timeout_seconds=20, what="the reaper is at work")
         async with refused(breakable_postgres.database_url, kind):
             held.remove(gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import subprocess
@@ -65,6 +66,27 @@ async def test_a_name_with_any_private_address_is_refused_at_each_try(
         id = await ended(connection, receiver.url("rebind.example"))
         found = await settled(connection, id, "failed")
     assert (found["tries"], found["last_error"], receiver.requests) == (2, REFUSED, [])
+
+
+@pytest.mark.fault("F50")
+@pytest.mark.parametrize("error", [RuntimeError("odd"), asyncio.CancelledError(), SystemExit(1)], ids=repr)
+async def test_a_try_that_ends_in_an_odd_way_holds_up_no_other(
+    connection: Connection, database_url: str, error: BaseException
+) -> None:
+    async def resolve(host: str, _: int) -> list[str]:
+        if host == "odd.example":
+            raise error
+        return ["127.0.0.1"]
+
+    async with (
+        receiving() as receiver,
+        delivering(settings(database_url, webhook_tries=2), resolve_host=resolve),
+    ):
+        odd = await ended(connection, receiver.url("odd.example"))
+        await settled(connection, await ended(connection, receiver.url("good.example")), "delivered")
+        found = await settled(connection, odd, "failed")
+        await settled(connection, await ended(connection, receiver.url("good.example")), "delivered")
+    assert (found["tries"], found["last_error"]) == (2, "The message could not be sent.")
 
 
 async def test_https_checks_the_name_although_it_connects_to_the_address(

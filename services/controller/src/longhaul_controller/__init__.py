@@ -1,19 +1,21 @@
-"""The controller: what must happen once, whoever else is down. Two replicas, one leader; the API and workers run on
-without it, only slower to notice what was lost.
+"""The controller: what must happen once, wherever it runs. Two replicas, one leader. The API and workers run on without it,
+and only notice later what was lost.
 
 | module | owns |
 |---|---|
 | `main`, `settings` | start-up |
-| `controller` | duties, each at its interval, while this replica leads |
-| `leader` | who leads, and since when the ledger answers |
+| `controller` | the process: its duties, its probes, its end |
+| `duty` | the shape of a duty, and the loop that runs it while this replica leads |
+| `containment`, `failures` | why no duty can end another: what it raises, how long it takes, what is reported |
+| `leader` | who leads, and since when the ledger accepts writes |
 | `reaper` | attempts whose lease ran out |
-| `rering` | doorbells that were lost, or stand for nothing |
+| `rering` | doorbells that were lost, or that no job needs |
 | `demand` | what KEDA reads |
 | `deletion_cost` | what the deletion of each worker's pod would cost |
-| `losses` | how lost workers ended, for the evidence of their jobs |
-| `pods` | the Kubernetes API: the workers' pods |
-| `webhooks` | who is told that a job has ended |
-| `addresses` | where a webhook may go |
+| `pod_diagnostics` | how lost workers ended, as evidence of their jobs |
+| `pods`, `pod_objects`, `tolerant_json` | the Kubernetes API, its pods, and how to read JSON that may be odd |
+| `webhooks`, `addresses` | receivers that learn of a job's end, and where they may be |
 | `retention` | old jobs and workers |
-| `collector` | what is no job's result, in the result store |
+| `orphaned_results` | objects in the result store that no job refers to |
+| `ports`, `ledger`, `doorbells` | what the duties need of the servers: as protocols, on PostgreSQL, on Redis |
 """

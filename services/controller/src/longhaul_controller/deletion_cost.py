@@ -1,6 +1,6 @@
-"""Deletion costs: what would be lost with each worker's pod, written on it, so that a scale-in takes idle pods first.
+"""Deletion costs: an annotation on each worker's pod says what its deletion would lose, so that a scale-in takes idle pods.
 
-Only a preference. What a pod runs when it is taken nevertheless ends within its grace, or is handed over.
+They are a preference. If a busy pod is taken nevertheless, its jobs end within its grace period, or are handed over.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from longhaul.ledger.workers import Work
 from longhaul_controller import metrics
 from longhaul_controller.duty import Duty
 from longhaul_controller.failures import FailureLog
-from longhaul_controller.pods import UNREACHABLE, KubernetesError, Pod, Pods
+from longhaul_controller.pod_objects import Pod
+from longhaul_controller.pods import UNREACHABLE, KubernetesError, Pods
 from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 LEVELS_SECONDS = (0, 15, 60, 240, 960, 3840, 15360, 61440)
-"""Costs are rounded down to these: work that goes on changes its pod a few times an hour, not each second."""
+"""Costs are rounded down to these, so that long work changes its pod a few times an hour, not each second."""
 _KEPT_LEVELS = 2
 UNINTERRUPTIBLE = 1_000_000
-"""More than any interruptible work: what can't be handed over is lost as a whole."""
+"""Added for work that can't be handed over, which is lost as a whole: more than any interruptible work costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,12 @@ class Patch:
 
 
 def plan(work: Iterable[Work], pods: Iterable[Pod]) -> list[Patch]:
-    """What must be written on which pods, the most urgent first.
+    """The changes to write on pods, the most urgent first.
 
-    A pod that became busy comes first: until that is written a scale-in may take it for idle. Then those that became
-    idle, then other changes; the dearest of each first.
+    Pods that became busy come first, since a scale-in takes them for idle until then. Pods that became idle follow, and
+    then all others; within each group, those that cost most.
     """
-    by_worker = {one.worker: one for one in work}
+    by_worker = {busy.worker: busy for busy in work}
     found = []
     for pod in pods:
         present = _parse(pod.annotations.get(COST))
@@ -56,14 +57,16 @@ def plan(work: Iterable[Work], pods: Iterable[Pod]) -> list[Patch]:
         if changes:
             urgency = 0 if not present else 1 if not cost else 2
             found.append((urgency, -cost, pod.name, changes))
-    return [Patch(pod=name, annotations=changes) for _, _, name, changes in sorted(found, key=lambda one: one[:3])]
+    return [
+        Patch(pod=name, annotations=changes) for _, _, name, changes in sorted(found, key=lambda change: change[:3])
+    ]
 
 
 def _cost(work: Work | None, present: int) -> int:
-    """0 for an idle pod, and more than that for a busy one.
+    """0 for an idle pod, and more for a busy one.
 
-    A cost falls only by three levels at once: a job that checkpoints every few minutes would otherwise change it as
-    often.
+    A cost falls by three levels or more, or not at all: otherwise a job that checkpoints every few minutes would change
+    it as often.
     """
     if work is None:
         return 0
@@ -109,7 +112,7 @@ class DeletionCosts(Duty):
         await self._pods.close()
 
     async def _write(self, work: list[Work]) -> list[KubernetesError]:
-        """What went wrong. A pod that can't be written does not hold up the others; an API that is away does."""
+        """Write what is planned, and return what went wrong. A pod that can't be written does not hold up the others."""
         failures: list[KubernetesError] = []
         try:
             pods = await self._pods.read()
@@ -129,8 +132,8 @@ class DeletionCosts(Duty):
 
 def _count(work: Iterable[Work], pods: Iterable[Pod]) -> None:
     names = {pod.name for pod in pods}
-    busy = [one for one in work if one.worker in names]
-    interruptible = sum(one.is_interruptible for one in busy)
+    busy = [worker for worker in work if worker.worker in names]
+    interruptible = sum(worker.is_interruptible for worker in busy)
     metrics.WORKER_PODS.labels("idle").set(len(names) - len(busy))
     metrics.WORKER_PODS.labels("interruptible").set(interruptible)
     metrics.WORKER_PODS.labels("uninterruptible").set(len(busy) - interruptible)

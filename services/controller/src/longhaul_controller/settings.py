@@ -16,41 +16,41 @@ class ControllerSettings(Settings):
     controller_probe_host: str = "127.0.0.1"
     controller_probe_port: int = Field(default=8082, ge=0, le=65535)
     tick_seconds: float = Field(default=1.0, gt=0)
-    """Between two looks of the reaper, at doorbells and at demand."""
+    """Interval at which doorbells and demand are compared with the ledger; the reaper runs twice as often."""
     retention_seconds: float = Field(default=30 * 24 * 3600.0, gt=0)
-    """Jobs that ended so long ago are deleted; dead letters only once they are resolved."""
+    """How long a job is kept after its end. Dead letters are kept until they are resolved, and this long."""
     retention_interval_seconds: float = Field(default=60.0, gt=0)
     result_collect_interval_seconds: float = Field(default=3600.0, gt=0)
-    """Between two looks through the result store for what no job refers to."""
+    """Interval at which the result store is searched for objects that no job refers to."""
     result_orphan_seconds: float = Field(default=24 * 3600.0, ge=0)
-    """Only what was written so long ago is deleted there: until then it can be looked at."""
+    """Age at which such an object is deleted."""
     worker_silence_seconds: float = Field(default=3600.0, gt=0)
-    """A worker that was not heard of for so long, and holds no job, leaves the list."""
+    """Silence after which a worker that holds no job is deleted from the list."""
     deletion_cost: bool = False
-    """Write on workers' pods what would be lost with them: a scale-in then takes idle ones first. For Kubernetes only."""
+    """Write on each worker's pod what its deletion would cost, so that a scale-in takes idle pods first. Kubernetes only."""
     deletion_cost_interval_seconds: float = Field(default=2.0, gt=0)
-    """A pod that became busy is marked after at most so long."""
+    """Interval at which deletion costs are written: for at most this long a pod that became busy looks idle."""
     deletion_cost_patches_per_second: float = Field(default=20.0, gt=0)
-    """Pods that are changed in a second, at most; those that became busy come first."""
+    """How many pods may be changed per second; pods that became busy come first."""
     worker_selector: str = ""
     """Labels of this release's worker pods, such as `app.kubernetes.io/component=worker`."""
     pod_namespace: str = Field(default="", validation_alias="POD_NAMESPACE")
     """The namespace of the worker pods: the controller's own."""
 
     webhook_secret: SecretStr | None = None
-    """What tenants' secrets are made from, 32 characters or more; two parted by a comma, the new one first, while they
-    change. Webhooks are delivered where it is set."""
+    """Secret of 32 characters or more from which each tenant's signing secret is derived. Webhooks are delivered only if it
+    is set. To rotate it, set two, separated by a comma, the new one first."""
     webhook_allow_private: bool = False
-    """Webhooks may also go to private and local addresses. For development only: whoever may submit a job could reach
-    what this process reaches."""
+    """Allow webhooks to private and local addresses. For development only: anyone who may submit a job could then reach
+    whatever this process reaches."""
     webhook_timeout_seconds: float = Field(default=15.0, gt=0)
-    """All of one try, from the host's name to the status."""
+    """Time limit of one try, from resolving the host to reading the status."""
     webhook_tries: int = Field(default=8, ge=1, le=20)
-    """After so many the delivery is given up: with the default backoff within about eight hours."""
+    """How often a delivery is tried before it fails: with the default backoff, for about eight hours."""
     webhook_backoff_seconds: float = Field(default=5.0, gt=0)
-    """Before the second try; each further pause is four times the one before."""
+    """Pause before the second try. Each further pause is four times the one before."""
     webhook_concurrency: int = Field(default=64, ge=1, le=1000)
-    """Tries that are under way at once."""
+    """How many tries may be under way at once."""
 
     @property
     def webhook_secrets(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Webhooks: tells receivers that jobs have ended, signed, at least once, for a bounded time. No job waits for any of it."""
+"""Webhooks: sends receivers a signed message when their jobs end, at least once, for a bounded time. No job waits for it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from longhaul.ledger.webhooks import Delivery, Outcome
 from longhaul.webhooks import tenant_secret
 from longhaul_controller import metrics
 from longhaul_controller.addresses import AddressRefused, CheckedBackend, Resolve, resolve
+from longhaul_controller.containment import Containment
 from longhaul_controller.duty import Duty
 from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
 
 _BACKOFF_FACTOR = 4.0
 _HOLD_MARGIN_SECONDS = 10.0
-"""On top of a try's own time, until another leader may try: the outcome must be written by then."""
-_BITE = 16
-"""Tries that one claim takes. A host with so many under way gets no more, so that one that hangs leaves places free."""
+"""Added to a try's time limit before another leader may try again: the outcome must be written by then."""
+_BATCH_SIZE = 16
+"""How many tries one claim takes, and how many one host may have under way: a host that hangs leaves places for others."""
 _CONNECT_SECONDS = 5.0
 _GONE = 410
 
@@ -61,7 +62,7 @@ class Webhooks(Duty):
         self._http = httpcore2.AsyncConnectionPool(
             ssl_context=ssl_context or httpcore2.default_ssl_context(),
             max_connections=settings.webhook_concurrency,
-            max_keepalive_connections=0,  # each try is checked by a connection of its own
+            max_keepalive_connections=0,  # each try checks the address that it connects to
             network_backend=CheckedBackend(
                 resolve_host or partial(resolve, self._names), allow_private=settings.webhook_allow_private
             ),
@@ -69,7 +70,7 @@ class Webhooks(Duty):
         self._trying: dict[asyncio.Task[Outcome], Delivery] = {}
 
     async def run(self) -> None:
-        """Claim what is due and write what became of tries, for one interval, or until there is nothing left to do.
+        """Claim due tries and write the outcomes of others, for one interval, or until nothing is left to do.
 
         Raises LedgerUnavailable.
         """
@@ -88,7 +89,7 @@ class Webhooks(Duty):
         metrics.WEBHOOKS_WAITING.labels("another").set(waiting.another)
 
     async def close(self) -> None:
-        """Cut what is under way: it is due again soon, and the next leader tries it."""
+        """Abort the tries under way. They are due again soon, and the next leader makes them."""
         for task in self._trying:
             task.cancel()
         await asyncio.gather(*self._trying, return_exceptions=True)
@@ -97,15 +98,15 @@ class Webhooks(Duty):
 
     async def _claim(self, connection: Connection) -> None:
         while (free := self._settings.webhook_concurrency - len(self._trying)) > 0:
-            busy = Counter(one.host for one in self._trying.values())
+            busy = Counter(delivery.host for delivery in self._trying.values())
             claimed = await webhooks.claim(
                 connection,
-                limit=min(free, _BITE),
+                limit=min(free, _BATCH_SIZE),
                 hold_seconds=self._settings.webhook_timeout_seconds + _HOLD_MARGIN_SECONDS,
-                busy_hosts=[host for host, tries in busy.items() if tries >= _BITE],
+                busy_hosts=[host for host, tries in busy.items() if tries >= _BATCH_SIZE],
             )
-            self._trying |= {asyncio.create_task(self._try(one)): one for one in claimed}
-            if len(claimed) < min(free, _BITE):
+            self._trying |= {asyncio.create_task(self._try(delivery)): delivery for delivery in claimed}
+            if len(claimed) < min(free, _BATCH_SIZE):
                 return
 
     async def _settle(self, connection: Connection) -> None:
@@ -124,7 +125,11 @@ class Webhooks(Duty):
                 _log.debug("webhook_tried", **facts, state=outcome.state, error=outcome.last_error)
 
     async def _try(self, delivery: Delivery) -> Outcome:
-        status, error, is_final = await self._send(delivery)
+        try:
+            status, error, is_final = await Containment(self._send)(delivery)
+        except Exception as unexpected:  # noqa: BLE001 - what one URL provokes must not hold up the others
+            _log.error("webhook_error", job_id=str(delivery.job_id), exc_info=unexpected)
+            status, error, is_final = None, "The message could not be sent.", False
         if error is None:
             return Outcome(job_id=delivery.job_id, tries=delivery.tries, state="delivered", last_status=status)
         is_final = is_final or delivery.tries >= self._settings.webhook_tries
@@ -139,7 +144,7 @@ class Webhooks(Duty):
         )
 
     async def _send(self, delivery: Delivery) -> tuple[int | None, str | None, bool]:
-        """The status, if any; what went wrong, as a sentence, if anything; and whether another try can't be better."""
+        """The status if there was an answer, what went wrong as a sentence if anything did, and whether that is final."""
         timeout_seconds = self._settings.webhook_timeout_seconds
         try:
             body = message(delivery)
@@ -166,18 +171,15 @@ class Webhooks(Duty):
             return None, "The receiver's answer was not HTTP.", False
         except (httpcore2.NetworkError, ssl.SSLError, OSError):
             return None, "The receiver could not be reached.", False
-        except Exception as unexpected:  # noqa: BLE001 - what one URL provokes must not end the controller
-            _log.error("webhook_error", job_id=str(delivery.job_id), exc_info=unexpected)
-            return None, "The message could not be sent.", False
         error = None if 200 <= status < 300 else f"The receiver answered {status}."
         return status, error, status == _GONE
 
     def _secrets(self, tenant: str) -> list[str]:
-        return [tenant_secret(one, tenant) for one in self._settings.webhook_secrets]
+        return [tenant_secret(secret, tenant) for secret in self._settings.webhook_secrets]
 
 
 def message(delivery: Delivery) -> bytes:
-    """What is told, as Standard Webhooks lays it out. The result stays in the API: it may be large, or secret."""
+    """The body, as Standard Webhooks lays it out. Results are left to the API, since they may be large, or secret."""
     return orjson.dumps(
         {
             "type": f"job.{delivery.state}",
@@ -199,15 +201,15 @@ def message(delivery: Delivery) -> bytes:
 
 
 def signature(id: str, body: bytes, secrets: list[str], *, at: datetime) -> dict[str, str]:
-    """The headers of Standard Webhooks, signed with each secret. `at` is in UTC: receivers refuse what is old."""
+    """The headers of Standard Webhooks, signed with each secret at the time `at`: receivers refuse old messages."""
     text = body.decode()
     return {
         "webhook-id": id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(Webhook(one).sign(id, at, text) for one in secrets),
+        "webhook-signature": " ".join(Webhook(secret).sign(id, at, text) for secret in secrets),
     }
 
 
 def pause_after(tries: int, backoff_seconds: float, *, jitter: float) -> float:
-    """Seconds after so many tries: four times as long each time, less or more a quarter. `jitter` is from 0 to 1."""
+    """Seconds to wait after this many tries: four times as long each time, give or take a quarter. `jitter` is 0 to 1."""
     return float(backoff_seconds * _BACKOFF_FACTOR ** (tries - 1) * (0.75 + jitter / 2))
