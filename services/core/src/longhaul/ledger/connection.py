@@ -15,6 +15,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from longhaul.errors import LedgerRefuses, LedgerUnavailable
+from longhaul.ledger import stored_json
 
 Connection: TypeAlias = psycopg.AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -98,7 +99,7 @@ def _options(statement_timeout_seconds: float) -> dict[str, Any]:
 
 
 async def _configure(connection: Connection) -> None:
-    set_json_loads(orjson.loads, connection)
+    set_json_loads(stored_json.loads, connection)
 
 
 def first_line(error: Exception) -> str:

@@ -149,13 +149,13 @@ async def read(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[s
 
 
 _RESULT = """
-SELECT tenant, state, result, result_key, result_size, encode(result_sha256, 'hex') AS result_sha256
+SELECT tenant, state, result::text AS result, result_key, result_size, encode(result_sha256, 'hex') AS result_sha256
 FROM jobs WHERE id = %s
 """
 
 
 async def read_result(connection: Connection, id: UUID) -> dict[str, Any] | None:
-    """`tenant`, `state` and `result` of one job; `stored` says where the result is if it is not in the row."""
+    """`tenant`, `state` and `result` (JSON text, as it was written) of one job; `stored` says where the result is if it is not in the row."""
     row = await (await connection.execute(_RESULT, (id,))).fetchone()
     if row is None:
         return None
