@@ -16,8 +16,8 @@ _PAGE = """# API, version 1
 The API tells all of this itself at `GET /openapi.json`. Bodies and answers are JSON; the names of models lead to their
 fields. Errors are `application/problem+json`: [errors](errors.md) has every code.
 
-Every address under `/v1` may also answer 401 `unauthenticated`, 403 `forbidden`, 500 `internal` and 503 `ledger_unavailable`
-(with `Retry-After`): the tables below leave these out. Every answer carries `X-Request-Id`.
+Every address under `/v1` may also answer 401 `unauthenticated`, 403 `forbidden`, 500 `internal`, and 503 `ledger_unavailable` or
+`ledger_refuses` (with `Retry-After`): the tables below leave these out. Every answer carries `X-Request-Id`.
 
 {operations}
 

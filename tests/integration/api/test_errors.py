@@ -115,6 +115,7 @@ async def test_every_documented_code_can_be_met(api: Api, away: Api, locked: Api
         await away.client.get("/v1/jobs"),
         await storing.client.get(f"/v1/jobs/{stored}/result"),
         await api.client.get(f"/v1/jobs/{stored}/result"),  # it knows no store
+        await _refused(api),
         await _broken_inside(api),
     ]
     met = [check_problem(answer) for answer in asked]
@@ -178,12 +179,22 @@ async def test_a_task_whose_schema_is_unusable_is_refused_alone(api: Api) -> Non
     await api.submit()
 
 
-async def _broken_inside(api: Api) -> httpx2.Response:
-    """An answer where the fault is our own: a table that looks otherwise than the code thinks."""
+async def _refused(api: Api) -> httpx2.Response:
+    """An answer where a table looks otherwise than the code thinks."""
     async with await connect(api.context.settings.database_url, application_name="test") as connection:
         await connection.execute("ALTER TABLE workers RENAME COLUMN seen_at TO seen")
         answer = await api.client.get("/v1/workers")
         await connection.execute("ALTER TABLE workers RENAME COLUMN seen TO seen_at")
-    assert answer.status_code == 500
+    assert answer.status_code == 503
     assert (await api.client.get("/v1/workers")).status_code == 200
+    return answer
+
+
+async def _broken_inside(api: Api) -> httpx2.Response:
+    """An answer where the fault is our own: a part of the process is missing."""
+    jobs = api.context.jobs
+    del api.context.jobs
+    answer = await api.client.get(f"/v1/jobs/{uuid4()}")
+    api.context.jobs = jobs
+    assert answer.status_code == 500
     return answer

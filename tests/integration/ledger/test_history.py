@@ -116,3 +116,17 @@ async def test_only_what_was_submitted_in_the_time_is_read(connection: Connectio
     middle = now - timedelta(seconds=300)
     assert [one.job_id async for one in read_recorded(connection, since=middle, until=now + DAY)] == [new]
     assert [one.job_id async for one in read_recorded(connection, since=middle - DAY, until=middle)] == [old]
+
+
+@pytest.mark.parametrize("odd", [r"a\u0000b", r"\ud800"], ids=["NUL", "half a surrogate pair"])
+async def test_an_odd_text_in_an_error_hides_no_job(connection: Connection, odd: str) -> None:
+    ids = await given.queued(connection, 2)
+    for _ in ids:
+        assert await given.ended(connection, await Claimer().claim_one(connection), Ending.PERMANENT)
+    await connection.execute(
+        "UPDATE job_events SET data = %s::json WHERE job_id = %s AND type = 'failed'",
+        (f'{{"ending":"permanent","error":{{"code":"task_failed","message":"{odd}"}}}}', ids[0]),
+    )
+    found = await recorded(connection)
+    assert [found[id].busy_seconds is not None for id in ids] == [True, True]
+    assert [found[id].attempts for id in ids] == [1, 1]

@@ -1,4 +1,4 @@
-"""Answers of the API: JSON written by orjson straight from what the ledger gives."""
+"""Answers of the API: JSON straight from what the ledger gives."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from longhaul.ledger import jobs as ledger_jobs
+from longhaul.ledger import stored_json
 from longhaul.results import ResultStore, StoredResult
 from longhaul.states import TERMINAL
 
@@ -19,7 +20,7 @@ RETRY_SECONDS_AT_MOST = 30
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
-    return Response(orjson.dumps(value), status, headers, "application/json")
+    return Response(stored_json.encode(value), status, headers, "application/json")
 
 
 def accepted(row: Mapping[str, Any]) -> Response:
@@ -27,8 +28,13 @@ def accepted(row: Mapping[str, Any]) -> Response:
     return answer(ledger_jobs.view(row), 202, {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"})
 
 
+def result(job_id: UUID, text: str) -> Response:
+    """`longhaul.contract.ResultView` of a result in a row, as it was written."""
+    return answer({"id": job_id, "result": orjson.Fragment(text)})
+
+
 async def stored_result(store: ResultStore, job_id: UUID, stored: StoredResult) -> Response:
-    """What `answer` says of a result in a row, for one in the store: sent as it is read, never held as a whole.
+    """What `result` says of one in a row, for one in the store: sent as it is read, never held as a whole.
 
     Raises ResultGone and ResultStoreUnavailable. Where that shows only on the way, the answer breaks off before its end.
     """

@@ -62,7 +62,9 @@ class Context:
             reconnect_seconds=settings.reconnect_seconds,
         )
         self.results = settings.create_result_store(timeout_seconds=deadline)
-        self.health = Health(self.ledger, self._doorbells)
+        self.health = Health(
+            self.ledger, self._doorbells, refusals=lambda: self._hot.refusal() or self.ledger.refusal()
+        )
         self._authenticator: Authenticator = (
             NoAuth(loopback_only=not settings.auth_none_anywhere)
             if settings.auth_mode == "none"

@@ -1,4 +1,8 @@
-"""Is this API ready: PostgreSQL answers, and its schema is one that this version can use."""
+"""Is this API ready: PostgreSQL answers, and its schema is one that this version can use.
+
+A PostgreSQL that answers reads and refuses writes (it is read-only, a grant is missing) makes the API `degraded`, as a
+Redis that is away does: out of rotation, it could not serve the reads, and no other pod would do better.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from dataclasses import dataclass
 import redis.asyncio as redis
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
+from longhaul.ledger import jobs as ledger_jobs
 from longhaul.ledger import schema
 from longhaul_api.ledger_access import LedgerAccess
 
 FRESH_SECONDS = 1.0
 LEDGER_SECONDS = 2.0
+WRITE_SECONDS = 1.0
 REDIS_SECONDS = 0.5
 
 
@@ -30,9 +36,16 @@ class Health:
     """Asks PostgreSQL and Redis at most once a second, however often it is asked itself."""
 
     def __init__(
-        self, ledger: LedgerAccess, doorbells: redis.Redis, *, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: LedgerAccess,
+        doorbells: redis.Redis,
+        *,
+        refusals: Callable[[], str | None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`refusals` tells what the ledger refused lately: some of it (a trigger) shows at a write only."""
         self._ledger = ledger
+        self._refusals = refusals
         self._doorbells = doorbells
         self._clock = clock
         self._asking: asyncio.Task[Report] | None = None
@@ -44,16 +57,25 @@ class Health:
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> Report:
-        ledger, doorbells = await asyncio.gather(self._ask_ledger(), self._ask_redis())
+        (problem, refusal), doorbells = await asyncio.gather(self._ask_ledger(), self._ask_redis())
         self._fresh_until = self._clock() + FRESH_SECONDS
-        return Report(problems={"ledger": ledger} if ledger else {}, degraded={"redis": doorbells} if doorbells else {})
+        degraded = {"ledger": refusal, "redis": doorbells}
+        return Report(
+            problems={"ledger": problem} if problem else {},
+            degraded={name: text for name, text in degraded.items() if text},
+        )
 
-    async def _ask_ledger(self) -> str | None:
+    async def _ask_ledger(self) -> tuple[str | None, str | None]:
+        """What keeps reads from being served, and what only writes."""
         try:
             schema.check(await self._ledger.ask(schema.read_revision, timeout_seconds=LEDGER_SECONDS))
         except (LedgerUnavailable, SchemaMismatch) as error:
-            return error.message
-        return None
+            return error.message, None
+        try:
+            await self._ledger.ask(ledger_jobs.check_submits, timeout_seconds=WRITE_SECONDS)
+        except LedgerUnavailable as error:
+            return None, error.message
+        return None, self._refusals()
 
     async def _ask_redis(self) -> str | None:
         try:

@@ -6,10 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from longhaul.errors import LedgerUnavailable
-from longhaul.ledger.connection import Connection, acquire, create_pool
+import structlog
+
+from longhaul.errors import InvalidRequest, LedgerRefuses, LedgerUnavailable
+from longhaul.ledger.connection import Connection, Refusal, acquire, create_pool, first_line, refusal_of
+
+REFUSAL_SECONDS = 5.0
+"""How long a refusal is remembered."""
 
 T = TypeVar("T")
+_log = structlog.get_logger(__name__)
 
 
 class LedgerAccess:
@@ -27,6 +33,8 @@ class LedgerAccess:
         # The pool's own pauses double up to this; then the next caller tries anew. So it is back as soon as the database.
         self._pool.reconnect_timeout = reconnect_seconds
         self._abandoned: set[asyncio.Task[Any]] = set()
+        self._refusal = ""
+        self._refusal_until = 0.0
 
     async def open(self) -> None:
         await self._pool.open()
@@ -37,7 +45,11 @@ class LedgerAccess:
         await self._pool.close(timeout=2.0)
 
     async def ask(self, question: Callable[[Connection], Awaitable[T]], *, timeout_seconds: float | None = None) -> T:
-        """The answer to a question. Raises LedgerUnavailable where none comes in time: the outcome is unknown then."""
+        """The answer to a question.
+
+        Raises LedgerUnavailable where none comes in time: the outcome is unknown then. LedgerRefuses and InvalidRequest
+        say that a statement changed nothing, and whether that is for its values.
+        """
         task = asyncio.create_task(self._answer(question))
         try:
             await asyncio.wait((task,), timeout=timeout_seconds or self._deadline_seconds)
@@ -57,8 +69,29 @@ class LedgerAccess:
             task.exception()  # told to nobody: its caller was answered long ago
 
     async def _answer(self, question: Callable[[Connection], Awaitable[T]]) -> T:
-        async with acquire(self._pool) as connection:
-            return await question(connection)
+        try:
+            async with acquire(self._pool) as connection:
+                return await question(connection)
+        except LedgerRefuses as error:
+            self._remember(error)
+            raise
+        except Exception as error:
+            if refusal_of(error) is Refusal.VALUES:
+                raise InvalidRequest(
+                    "The database can't hold a value of this request: check its texts and numbers."
+                ) from error
+            raise
+
+    def _remember(self, error: LedgerRefuses) -> None:
+        if self.refusal() != error.message:
+            cause = error.__cause__
+            _log.error("ledger_refuses", error=first_line(cause) if isinstance(cause, Exception) else None)
+        self._refusal = error.message
+        self._refusal_until = asyncio.get_running_loop().time() + REFUSAL_SECONDS
+
+    def refusal(self) -> str | None:
+        """What the ledger refused within the last REFUSAL_SECONDS, whatever the values were; None where it did not."""
+        return self._refusal if asyncio.get_running_loop().time() < self._refusal_until else None
 
     def figures(self) -> dict[str, int]:
         """The pool's figures: size, free connections, callers who wait."""

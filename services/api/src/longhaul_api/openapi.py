@@ -14,6 +14,7 @@ from longhaul.errors import (
     BodyTooLarge,
     Forbidden,
     InvalidRequest,
+    LedgerRefuses,
     LedgerUnavailable,
     LonghaulError,
     RequestError,
@@ -47,7 +48,7 @@ JOB_ID: Document = {
     "required": True,
     "schema": {"type": "string", "format": "uuid"},
 }
-_STANDARD = (Unauthenticated, Forbidden, LonghaulError, LedgerUnavailable)
+_STANDARD = (Unauthenticated, Forbidden, LonghaulError, LedgerUnavailable, LedgerRefuses)
 _WITH_BODY = (RequestError, InvalidRequest, BodyTooLarge, problems.UnsupportedMediaType)
 
 

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import psycopg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,7 +26,6 @@ from longhaul.errors import (
     UnknownJob,
     UnknownQueue,
 )
-from longhaul.ledger.connection import AWAY
 from longhaul_api.json_body import field_errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -76,9 +74,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LonghaulError, _longhaul_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
-    for away in AWAY:
-        app.add_exception_handler(away, _ledger_away)
-    app.add_exception_handler(psycopg.DataError, _data_error)
 
 
 def request_id_of(request: Request) -> str | None:
@@ -116,14 +111,3 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     known: dict[int, type[RequestError]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
     answer = known.get(error.status_code, RequestError)()
     return problem_response(answer, request_id_of(request), error.headers)
-
-
-async def _ledger_away(request: Request, _error: Exception) -> Response:
-    return problem_response(LedgerUnavailable(), request_id_of(request))
-
-
-async def _data_error(request: Request, _error: Exception) -> Response:
-    return problem_response(
-        InvalidRequest("The database can't hold a value of this request: check its texts and numbers."),
-        request_id_of(request),
-    )

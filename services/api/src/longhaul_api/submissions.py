@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
-import orjson
-import psycopg
 import structlog
 
 from longhaul import telemetry
 from longhaul.contract import SubmitRequest
-from longhaul.errors import InvalidRequest, LedgerUnavailable
+from longhaul.errors import InvalidRequest, LedgerRefuses, LedgerUnavailable, LonghaulError
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs as ledger_jobs
 from longhaul.ledger.jobs import NewJob, Submitted
@@ -24,8 +24,9 @@ from longhaul_api.ledger_access import LedgerAccess
 BATCH_SIZE = 100
 """Jobs in one statement: about 10 ms of one PostgreSQL process; more together are not cheaper."""
 
-_UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, orjson.JSONEncodeError)
-"""What the ledger raises for a job that it can't hold."""
+SAMPLES = 5
+"""Jobs of a refused statement that are tried alone, to tell a ledger that refuses everything from one that refuses some of
+these jobs: six statements for a hundred jobs where it is everything."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ class Submissions:
     async def submit(self, job: NewJob) -> Submitted:
         """Insert one job with those that arrive at the same moment.
 
-        Raises LedgerUnavailable where no commit was seen in time, InvalidRequest where the ledger can't hold the job.
+        Raises LedgerUnavailable where no commit was seen in time, LedgerRefuses and InvalidRequest where there was none.
         """
         return await self._coalescer.ask(job)
 
@@ -56,25 +57,57 @@ class Submissions:
             left = until - asyncio.get_running_loop().time()
             try:
                 answers += await self._insert(part, left) if left > 0 else [LedgerUnavailable()] * len(part)
-            except LedgerUnavailable as error:
-                answers += [error] * len(part)
             except Exception as error:  # noqa: BLE001 - what other parts have committed must still be told
                 _log.error("submit_failed", exc_info=error)
                 answers += [error] * len(part)
         return answers
 
     async def _insert(self, jobs: Sequence[NewJob], timeout_seconds: float) -> Sequence[Submitted | Exception]:
-        try:
-            return await self._ledger.ask(partial(ledger_jobs.submit, jobs=jobs), timeout_seconds=timeout_seconds)
-        except _UNSTORABLE:
-            if len(jobs) == 1:
-                return [InvalidRequest("The database can't hold a value of this job: check its texts and numbers.")]
-        # The statement changed nothing. Halving finds the bad ones among a hundred good in a few statements.
-        half = len(jobs) // 2
-        return [
-            *await self._insert(jobs[:half], timeout_seconds),
-            *await self._insert(jobs[half:], timeout_seconds),
-        ]
+        """Insert jobs in one statement; where it is refused, in parts of it, which find the few bad jobs among many good
+        ones in a few statements. What was committed is accepted, whatever becomes of the rest."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_seconds
+        accepted: dict[UUID, Submitted] = {}
+        refused: dict[UUID, LonghaulError] = {}
+        rest: LonghaulError = LedgerUnavailable()
+        refusals, takes_some = 0, False
+        parts = deque([jobs])
+        while parts:
+            part = parts.popleft()
+            submit = partial(ledger_jobs.submit, jobs=part, answers=accepted)
+            try:
+                await self._ledger.ask(submit, timeout_seconds=until - loop.time())
+                takes_some = True
+                continue
+            except LedgerRefuses as error:
+                rest = error
+                refusals += 1
+                if refusals > SAMPLES and not takes_some:
+                    break
+            except LedgerUnavailable as error:
+                rest = error
+                break
+            except InvalidRequest as error:
+                rest = error
+            left = [job for job in part if job.id not in accepted]
+            if len(left) == 1:
+                refused[left[0].id] = rest
+            else:
+                parts += _sampled(left) if refusals == 1 else _halved(left)
+        return [accepted.get(job.id) or refused.get(job.id) or rest for job in jobs]
+
+
+def _halved(jobs: Sequence[NewJob]) -> Sequence[Sequence[NewJob]]:
+    half = len(jobs) // 2
+    return jobs[:half], jobs[half:]
+
+
+def _sampled(jobs: Sequence[NewJob]) -> Sequence[Sequence[NewJob]]:
+    """Some jobs alone, from all over; and the others."""
+    step = -(-len(jobs) // SAMPLES)
+    alone = jobs[::step]
+    others = [job for number, job in enumerate(jobs) if number % step]
+    return [*([job] for job in alone), *([others] if others else [])]
 
 
 def new_job(

@@ -212,6 +212,13 @@ class LedgerUnavailable(LonghaulError):
     status = 503
 
 
+class LedgerRefuses(LedgerUnavailable):
+    """The database refuses what this request needs, whatever its values are: the API's log says why (`ledger_refuses`),
+    and an administrator must mend it. Send the same request again after `Retry-After` seconds."""
+
+    code = "ledger_refuses"
+
+
 class ResultStoreUnavailable(LonghaulError):
     """The result store does not answer, and this result is in it: ask again after `Retry-After` seconds."""
 

@@ -31,7 +31,7 @@ from longhaul.ledger import events as ledger_events
 from longhaul.ledger import jobs as ledger_jobs
 from longhaul.ledger.leases import Written
 from longhaul.states import TERMINAL, State
-from longhaul_api import openapi
+from longhaul_api import answers, openapi
 from longhaul_api.answers import accepted, answer, etag, job_headers, stored_result
 from longhaul_api.auth import Principal
 from longhaul_api.context import Context, context_of
@@ -178,7 +178,7 @@ async def result(request: Request, job_id: UUID) -> Response:
     if row["state"] != State.SUCCEEDED:
         raise NoResult(state=row["state"])
     if row["stored"] is None:
-        return answer({"id": job_id, "result": row["result"]})
+        return answers.result(job_id, row["result"])
     if context.results is None:
         _log.error("result_store_missing", job_id=str(job_id), hint="set LONGHAUL_RESULT_STORE_URL as for the workers")
         raise ResultStoreUnavailable

@@ -24,7 +24,8 @@ async def livez(request: Request) -> Response:  # noqa: ARG001 - a route takes i
 
 
 async def readyz(request: Request) -> Response:
-    """200 while requests can be served: also `degraded`, when Redis is away; 503 without the ledger, and at the end."""
+    """200 while requests can be served: also `degraded`, when Redis is away or the ledger refuses writes; 503 without the
+    ledger, and at the end."""
     context = context_of(request)
     if context.stopping:
         return answer({"status": "stopping", "problems": {}, "degraded": {}}, 503)

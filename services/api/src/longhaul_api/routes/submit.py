@@ -119,8 +119,8 @@ async def submit_batch(request: Request) -> Response:
     jobs = [one for one in outcomes if isinstance(one, NewJob)]
     submitted = iter(await context.submissions.submit_many(jobs))
     answers: list[Submitted | Exception] = [next(submitted) if isinstance(one, NewJob) else one for one in outcomes]
-    if answers and all(isinstance(one, LedgerUnavailable) for one in answers):
-        raise LedgerUnavailable
+    if all(isinstance(one, LedgerUnavailable) for one in answers):
+        raise next(one for one in answers if isinstance(one, LedgerUnavailable))
     request_id = request_id_of(request)
     return answer({"jobs": [_item_answer(context, one, request_id) for one in answers]})
 

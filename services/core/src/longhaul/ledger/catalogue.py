@@ -46,7 +46,7 @@ async def publish(connection: Connection, specs: Iterable[TaskSpec], *, register
             )
             row = await cursor.fetchone()
             before = row["spec_before"] if row else None
-            if before and before != asdict(spec):
+            if isinstance(before, dict) and before != asdict(spec):
                 changed = sorted(name for name, value in asdict(spec).items() if before.get(name) != value)
                 _log.warning(
                     "task_redefined", task=spec.name, changed=changed, version=spec.version, registered_by=registered_by
@@ -55,12 +55,17 @@ async def publish(connection: Connection, specs: Iterable[TaskSpec], *, register
 
 
 async def read(connection: Connection) -> dict[str, TaskSpec]:
-    """All published tasks by name."""
-    cursor = await connection.execute("SELECT spec FROM tasks ORDER BY name")
-    specs = [_spec(row["spec"]) for row in await cursor.fetchall()]
-    return {spec.name: spec for spec in specs}
+    """All published tasks by name. One whose spec lacks what this version needs is logged and left out."""
+    cursor = await connection.execute("SELECT name, spec FROM tasks ORDER BY name")
+    specs = {}
+    for row in await cursor.fetchall():
+        try:
+            specs[row["name"]] = _spec(row["spec"])
+        except TypeError as error:
+            _log.warning("task_unreadable", task=row["name"], reason=str(error))
+    return specs
 
 
-def _spec(value: dict[str, Any]) -> TaskSpec:
+def _spec(value: Any) -> TaskSpec:
     # A newer worker may publish fields that this version does not know.
     return TaskSpec(**{name: value[name] for name in TaskSpec.__dataclass_fields__ if name in value})

@@ -14,7 +14,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from longhaul.errors import LedgerUnavailable
+from longhaul.errors import LedgerRefuses, LedgerUnavailable
+from longhaul.ledger import stored_json
 
 Connection: TypeAlias = psycopg.AsyncConnection[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -60,12 +61,26 @@ def refusal_of(error: BaseException) -> Refusal | None:
     """Why the ledger did not carry out a statement; None for an error that is not the ledger's."""
     if isinstance(error, psycopg.Error) and error.sqlstate:
         return _REFUSALS.get(error.sqlstate) or _REFUSALS.get(error.sqlstate[:2]) or Refusal.EVERYTHING
+    if isinstance(error, LedgerRefuses):
+        return Refusal.EVERYTHING
     if isinstance(error, LedgerUnavailable | psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return Refusal.AWAY  # asyncio's and the pool's timeouts are among them
     # What psycopg and orjson refuse to send: NUL, lone surrogates, integers of more than 64 bits in JSON.
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError | UnicodeEncodeError | orjson.JSONEncodeError):
         return Refusal.VALUES
     return Refusal.EVERYTHING if isinstance(error, psycopg.Error) else None
+
+
+_REASONS = {
+    "25006": "The database is read-only: jobs can be read, and nothing can be submitted or changed.",
+    "42501": "The database's role lacks a grant that this request needs: an administrator must grant it again.",
+}
+_REPEAT = "Send the same request again after `Retry-After` seconds."
+
+
+def _refuses(error: Exception) -> LedgerRefuses:
+    reason = _REASONS.get(error.sqlstate or "") if isinstance(error, psycopg.Error) else None
+    return LedgerRefuses(f"{reason} {_REPEAT}" if reason else None)
 
 
 def _options(statement_timeout_seconds: float) -> dict[str, Any]:
@@ -84,7 +99,7 @@ def _options(statement_timeout_seconds: float) -> dict[str, Any]:
 
 
 async def _configure(connection: Connection) -> None:
-    set_json_loads(orjson.loads, connection)
+    set_json_loads(stored_json.loads, connection)
 
 
 def first_line(error: Exception) -> str:
@@ -141,12 +156,18 @@ def create_pool(
 
 @asynccontextmanager
 async def acquire(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection of the pool. Whatever says that the database is away becomes LedgerUnavailable."""
+    """A connection of the pool. Raises LedgerRefuses where the ledger refuses everything, LedgerUnavailable where it is
+    away or something got in the way; what it says of a statement's values stays as it is."""
     try:
         async with pool.connection() as connection:
             yield connection
-    except AWAY as error:
-        raise LedgerUnavailable from error
+    except Exception as error:
+        match refusal_of(error):
+            case Refusal.EVERYTHING:
+                raise _refuses(error) from error
+            case Refusal.AWAY | Refusal.CONFLICT:
+                raise LedgerUnavailable from error
+        raise
 
 
 async def read_clock(connection: Connection) -> datetime:

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
+from longhaul.ledger import stored_json
 from longhaul.ledger.connection import Connection
 
 TERMINAL_EVENTS = frozenset({"succeeded", "failed", "dead", "cancelled"})
@@ -19,7 +18,7 @@ REPORTS = frozenset({"progress", "log", "checkpoint"})
 
 def encode(job_id: UUID, seq: int, type: str, at: datetime, epoch: int, data: Any) -> bytes:
     """An event as the ledger's readers, the event channel and the streams carry it: `longhaul.contract.EventView`."""
-    return orjson.dumps({"job_id": job_id, "id": seq, "type": type, "at": at, "attempt": epoch, "data": data})
+    return stored_json.encode({"job_id": job_id, "id": seq, "type": type, "at": at, "attempt": epoch, "data": data})
 
 
 async def read(connection: Connection, job_id: UUID, *, after: int, limit: int = 500) -> list[dict[str, Any]]:
@@ -100,22 +99,23 @@ async def read_attempts(connection: Connection, job_id: UUID) -> list[dict[str, 
     )
     attempts: dict[int, dict[str, Any]] = {}
     for row in await cursor.fetchall():
+        data = _data(row)
         if row["type"] == "started":
             attempts[row["epoch"]] = {
                 "attempt": row["epoch"],
-                "worker": row["data"].get("worker"),
+                "worker": data.get("worker"),
                 "started_at": row["at"],
                 "ended_at": None,
                 "ending": None,
                 "error": None,
                 "evidence": None,
             }
-        elif "ending" in row["data"] and (attempt := attempts.get(row["epoch"])):
+        elif "ending" in data and (attempt := attempts.get(row["epoch"])):
             # Without an ending it is a cancel that found the job between two attempts.
             attempt["ended_at"] = row["at"]
-            attempt["ending"] = row["data"]["ending"]
-            attempt["error"] = row["data"].get("error")
-            attempt["evidence"] = row["data"].get("evidence")
+            attempt["ending"] = data["ending"]
+            attempt["error"] = data.get("error")
+            attempt["evidence"] = data.get("evidence")
     return list(attempts.values())
 
 
@@ -126,5 +126,11 @@ def _view(job_id: UUID, row: Mapping[str, Any]) -> dict[str, Any]:
         "type": row["type"],
         "at": row["at"],
         "attempt": row["epoch"],
-        "data": row["data"],
+        "data": _data(row),
     }
+
+
+def _data(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says: an object, as its readers expect, also where the ledger holds something else."""
+    data = row["data"]
+    return data if isinstance(data, dict) else {"value": data}

@@ -56,8 +56,8 @@ class Recorded:
 
 
 # By id, which is by time, so that each page is one walk along the primary key. A start without an end is an attempt
-# that runs; an end without `ending` is a cancel between two attempts. An interruption keeps `rank_at`; a retry with a
-# delay moves it.
+# that runs; an end without `ending` is a cancel between two attempts (sought in the text: the operators of `json` fail on
+# a NUL anywhere in the value). An interruption keeps `rank_at`; a retry with a delay moves it.
 _PAGE = f"""
 WITH page AS (
     SELECT id, task, queue, priority, interruptible, state, created_at, rank_at, retries, epoch FROM jobs
@@ -71,7 +71,7 @@ WITH page AS (
         count(*) FILTER (WHERE type = 'checkpoint') AS checkpoints
     FROM job_events
     WHERE job_id = ANY(ARRAY(SELECT id FROM page)) AND epoch > 0
-      AND (type IN ('started', 'checkpoint') OR (type = ANY(%(endings)s) AND data->>'ending' IS NOT NULL))
+      AND (type IN ('started', 'checkpoint') OR (type = ANY(%(endings)s) AND data::text LIKE '%%"ending"%%'))
     GROUP BY job_id, epoch
 ), attempts AS (
     SELECT job_id, min(started_at) AS started_at, bool_and(ended_at IS NOT NULL) AS all_ended,

@@ -99,22 +99,31 @@ FOR KEY SHARE
 """  # noqa: S608 - only constants of this module are interpolated
 
 
-async def submit(connection: Connection, jobs: Sequence[NewJob]) -> list[Submitted]:
+async def submit(
+    connection: Connection, jobs: Sequence[NewJob], *, answers: dict[UUID, Submitted] | None = None
+) -> list[Submitted]:
     """Insert jobs, or find those that the same idempotency keys made before. Answers in the order of `jobs`.
 
-    All of them are committed when this returns.
+    All of them are committed when this returns. `answers` is filled by the ids of `jobs` as they are committed: where an
+    error is raised, it holds those that are.
     """
-    answers: dict[UUID, Submitted] = {}
+    answers = {} if answers is None else answers
     left = list(jobs)
     while left:
         cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in left])})
-        inserted = {row["id"]: Submitted(row) for row in await cursor.fetchall()}
-        answers |= inserted
-        repeats = [job for job in left if job.id not in inserted]
-        answers |= await _find(connection, repeats) if repeats else {}
+        answers.update((row["id"], Submitted(row)) for row in await cursor.fetchall())
+        repeats = [job for job in left if job.id not in answers]
+        if repeats:
+            answers.update(await _find(connection, repeats))
         # A key that is neither free nor known was freed in between: retention deleted its job.
         left = [job for job in repeats if job.id not in answers]
     return [answers[job.id] for job in jobs]
+
+
+async def check_submits(connection: Connection) -> None:
+    """Run the statement of a submit for no job, which writes nothing: it raises what every submit would meet now, such as
+    a read-only database or a missing grant."""
+    await connection.execute(_INSERT, {"jobs": "[]"})
 
 
 async def _find(connection: Connection, repeats: Sequence[NewJob]) -> dict[UUID, Submitted]:
@@ -140,13 +149,13 @@ async def read(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[s
 
 
 _RESULT = """
-SELECT tenant, state, result, result_key, result_size, encode(result_sha256, 'hex') AS result_sha256
+SELECT tenant, state, result::text AS result, result_key, result_size, encode(result_sha256, 'hex') AS result_sha256
 FROM jobs WHERE id = %s
 """
 
 
 async def read_result(connection: Connection, id: UUID) -> dict[str, Any] | None:
-    """`tenant`, `state` and `result` of one job; `stored` says where the result is if it is not in the row."""
+    """`tenant`, `state` and `result` (JSON text, as it was written) of one job; `stored` says where the result is if it is not in the row."""
     row = await (await connection.execute(_RESULT, (id,))).fetchone()
     if row is None:
         return None
