@@ -38,7 +38,7 @@ class KillingLine(RecordingChannel):
         self._count()
         super().progress(fraction, message, data)
 
-    def checkpoint(self, state: JsonValue) -> None:
+    def checkpoint(self, state: bytes) -> None:
         self._count()
         super().checkpoint(state)
         self._count()
@@ -237,7 +237,7 @@ def test_a_cancelled_job_stops_and_leaves_no_index_in_the_cache(
 
 def test_a_cancel_ends_the_rest_between_two_steps(library: Path, tmp_path: Path) -> None:
     class Checkpointed(RecordingChannel):
-        def checkpoint(self, state: JsonValue) -> None:
+        def checkpoint(self, state: bytes) -> None:
             super().checkpoint(state)
             resting.append(self)
 
@@ -279,7 +279,7 @@ def test_files_that_are_no_text_are_counted_and_passed_by(library: Path, tmp_pat
 
 def test_a_file_that_vanishes_after_it_was_listed_is_counted(library: Path, tmp_path: Path) -> None:
     class Removing(RecordingChannel):
-        def checkpoint(self, state: JsonValue) -> None:
+        def checkpoint(self, state: bytes) -> None:
             super().checkpoint(state)
             (library / "shelf3" / "book15.md").unlink(missing_ok=True)
 
