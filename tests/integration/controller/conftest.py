@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,34 @@ from tests.integration.controller.replica import Replica
 from tests.waiting import eventually
 
 from longhaul import doorbell
+from longhaul.ledger.connection import Connection
 from longhaul_controller.leader import Leader
-from longhaul_controller.settings import ControllerSettings
+from longhaul_controller.ledger import PostgresLedger, connect_leader
+from longhaul_controller.ports import Acquire, AcquireConnection
 
 StartReplica = Callable[..., Replica]
 LEASE_SECONDS = 0.5
-"""Of the leader within the test's process."""
+"""Of a reaper within the test's process."""
+
+
+def lends(connection: Connection) -> AcquireConnection:
+    """Lends a duty the test's own connection, as the pool of a controller would."""
+
+    @asynccontextmanager
+    async def acquire() -> AsyncIterator[Connection]:
+        yield connection
+
+    return acquire
+
+
+def lends_ledger(connection: Connection) -> Acquire:
+    """The same for a duty that asks the ledger through its protocol."""
+
+    @asynccontextmanager
+    async def acquire() -> AsyncIterator[PostgresLedger]:
+        yield PostgresLedger(connection)
+
+    return acquire
 
 
 @pytest.fixture
@@ -44,16 +67,9 @@ def start_replica(tmp_path: Path) -> Iterator[StartReplica]:
 
 
 @pytest.fixture
-async def leader(database_url: str, redis_url: str) -> AsyncIterator[Leader]:
-    """A leader in this process. It has just come to lead, and its lease is half a second."""
-    settings = ControllerSettings(
-        database_url=database_url,
-        redis_url=redis_url,
-        lease_seconds=LEASE_SECONDS,
-        renew_seconds=LEASE_SECONDS / 4,
-        reconnect_seconds=0.1,
-    )
-    leader = Leader(settings)
+async def leader(database_url: str) -> AsyncIterator[Leader]:
+    """A leader in this process, which has just come to lead."""
+    leader = Leader(partial(connect_leader, database_url), reconnect_seconds=0.1)
     task = asyncio.create_task(leader.run())
 
     async def leads() -> bool:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
+from tests.integration.controller.conftest import lends
 from tests.integration.ledger import given
 from tests.waiting import eventually
 
@@ -39,22 +40,22 @@ def settings(database_url: str, **more: Any) -> ControllerSettings:
 @asynccontextmanager
 async def delivering(settings: ControllerSettings, **more: Any) -> AsyncIterator[None]:
     """Let a leader's duty run until the end of the block, beside what the test does."""
-    told = Webhooks(settings, **more)
-
-    async def repeat(connection: Connection) -> None:
-        while True:
-            await told.run(connection)
-            await asyncio.sleep(0.01)
-
     async with await connect(settings.database_url, application_name="webhooks") as connection:
-        task = asyncio.create_task(repeat(connection))
+        duty = Webhooks(lends(connection), settings, **more)
+
+        async def repeat() -> None:
+            while True:
+                await duty.run()
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(repeat())
         try:
             yield
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            await told.close()
+            await duty.close()
 
 
 async def view(connection: Connection, id: UUID) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import redis.asyncio as redis
 from tests.integration.controller import replica
-from tests.integration.controller.conftest import LEASE_SECONDS, StartReplica
+from tests.integration.controller.conftest import LEASE_SECONDS, StartReplica, lends_ledger
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.pods import free_port
@@ -19,8 +19,9 @@ from longhaul.ledger import jobs, leases, queues
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
 from longhaul_cli.embedded import EmbeddedPostgres
+from longhaul_controller.doorbells import RedisDoorbells, RedisEventChannel
 from longhaul_controller.leader import Leader
-from longhaul_controller.reaper import reap
+from longhaul_controller.reaper import Reaper
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,15 @@ async def look(
     connection: Connection, leader: Leader, client: redis.Redis, *, doorbells: redis.Redis | None = None
 ) -> None:
     """Let the reaper look once."""
-    await reap(connection, leader, doorbells=doorbells or client, channel=client, lease_seconds=LEASE_SECONDS)
+    reaper = Reaper(
+        leader,
+        lends_ledger(connection),
+        doorbells=RedisDoorbells(doorbells or client),
+        channel=RedisEventChannel(client),
+        lease_seconds=LEASE_SECONDS,
+        interval_seconds=1,
+    )
+    await reaper.run()
 
 
 async def seen_up_for_a_lease(leader: Leader) -> None:

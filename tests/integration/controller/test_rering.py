@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import redis.asyncio as redis
-from tests.integration.controller.conftest import StartReplica
+from tests.integration.controller.conftest import StartReplica, lends_ledger
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.waiting import eventually
@@ -13,7 +13,8 @@ from longhaul import doorbell
 from longhaul.ledger import jobs, queues
 from longhaul.ledger.connection import Connection
 from longhaul.states import Ending
-from longhaul_controller.rering import RING_AT_MOST, Rering
+from longhaul_controller.doorbells import RedisDoorbells
+from longhaul_controller.rering import MAX_DOORBELLS, Rering
 
 pytestmark = pytest.mark.anyio
 
@@ -25,119 +26,123 @@ SELECT gen_random_uuid(), 'acme', 'test', 'test.work', 'work', 0, '{}', '{}', 3,
 """
 
 
+def create(connection: Connection, client: redis.Redis) -> Rering:
+    return Rering(lends_ledger(connection), RedisDoorbells(client), interval_seconds=1)
+
+
 async def rung(client: redis.Redis, queue: str = given.QUEUE) -> int:
     return (await doorbell.count(client, [queue]))[queue]
 
 
 async def test_what_redis_lost_is_rung_again_at_the_next_look(connection: Connection, client: redis.Redis) -> None:
     """F14."""
-    rering = Rering()
+    rering = create(connection, client)
     await queues.declare(connection, ["other"])
     await given.queued(connection, 5)
     await given.queued(connection, 2, queue="other")
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client), await rung(client, "other")) == (5, 2)
     await client.delete(doorbell.key(given.QUEUE))
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client), await rung(client, "other")) == (5, 2)
     await client.flushall()
     await client.lpush(doorbell.key("other"), *doorbell.messages("other", 1))
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client), await rung(client, "other")) == (5, 2)
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client), await rung(client, "other")) == (5, 2)
 
 
 async def test_a_job_that_is_not_due_yet_is_rung_when_it_is(connection: Connection, client: redis.Redis) -> None:
-    rering = Rering()
+    rering = create(connection, client)
     (id,) = await given.queued(connection)
     await given.waited(connection, id, -3600)
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 0
     await given.waited(connection, id, 3600)
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 1
 
 
 async def test_a_surplus_goes_only_when_it_lasts_two_looks(connection: Connection, client: redis.Redis) -> None:
     """F19. One look may be half way between a claim and its doorbell's hearing, or a commit and its ring."""
-    rering = Rering()
+    rering = create(connection, client)
     await given.queued(connection, 2)
     await client.lpush(doorbell.key(given.QUEUE), *doorbell.messages(given.QUEUE, 100))
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 100
     await client.ltrim(doorbell.key(given.QUEUE), 0, 1)  # workers heard them meanwhile
-    await rering.run(connection, client)
+    await rering.run()
     await client.lpush(doorbell.key(given.QUEUE), *doorbell.messages(given.QUEUE, 1))
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 3  # a surplus, a look without one, and a new surplus
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 2
     await Claimer().claim(connection, slots=2)
-    await rering.run(connection, client)
-    await rering.run(connection, client)
+    await rering.run()
+    await rering.run()
     assert await client.exists(doorbell.key(given.QUEUE)) == 0
 
 
 async def test_what_is_trimmed_was_rung_last(connection: Connection, client: redis.Redis) -> None:
     """The doorbells that workers hear next stay."""
-    rering = Rering()
+    rering = create(connection, client)
     await given.queued(connection)
     (oldest,) = doorbell.messages(given.QUEUE, 1)
     await client.lpush(doorbell.key(given.QUEUE), oldest, *doorbell.messages(given.QUEUE, 3))
-    await rering.run(connection, client)
-    await rering.run(connection, client)
+    await rering.run()
+    await rering.run()
     assert await client.brpop([doorbell.key(given.QUEUE)], timeout=1) == (doorbell.key(given.QUEUE).encode(), oldest)
 
 
 async def test_a_paused_queue_rings_nothing(connection: Connection, client: redis.Redis) -> None:
-    rering = Rering()
+    rering = create(connection, client)
     await given.queued(connection, 3)
-    await rering.run(connection, client)
+    await rering.run()
     await queues.pause(connection, given.QUEUE, paused=True)
-    await rering.run(connection, client)
-    await rering.run(connection, client)
+    await rering.run()
+    await rering.run()
     assert await rung(client) == 0
     await queues.pause(connection, given.QUEUE, paused=False)
-    await rering.run(connection, client)
+    await rering.run()
     assert await rung(client) == 3
 
 
 async def test_a_limit_that_is_used_up_rings_nothing_and_one_that_has_room_rings_for_it(
     connection: Connection, client: redis.Redis
 ) -> None:
-    rering = Rering()
+    rering = create(connection, client)
     await given.limited_queue(connection, "narrow", 2)
     await given.limited_task(connection, "test.rare", 1)
     await given.queued(connection, 5, queue="narrow")
     await given.queued(connection, 5, task="test.rare")
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client, "narrow"), await rung(client)) == (2, 1)
     await client.flushall()
     (first,) = await Claimer().claim(connection, queue="narrow")
     rare = await Claimer(tasks=("test.rare",)).claim_one(connection)
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client, "narrow"), await rung(client)) == (1, 0)
     await Claimer().claim(connection, queue="narrow")
     await jobs.cancel(connection, first.job_id)  # it runs on until it stops: its place is taken
     await client.flushall()
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client, "narrow"), await rung(client)) == (0, 0)
     await given.ended(connection, first, Ending.CANCELLED)
     await given.ended(connection, rare, Ending.SUCCEEDED)
-    await rering.run(connection, client)
+    await rering.run()
     assert (await rung(client, "narrow"), await rung(client)) == (1, 1)
 
 
 async def test_a_queue_has_never_more_doorbells_than_are_of_use(connection: Connection, client: redis.Redis) -> None:
-    rering = Rering()
-    await connection.execute(FILL, (RING_AT_MOST + 50,))
-    await rering.run(connection, client)
-    assert await rung(client) == RING_AT_MOST
+    rering = create(connection, client)
+    await connection.execute(FILL, (MAX_DOORBELLS + 50,))
+    await rering.run()
+    assert await rung(client) == MAX_DOORBELLS
     await client.lpush(doorbell.key(given.QUEUE), *doorbell.messages(given.QUEUE, 100))
-    await rering.run(connection, client)
-    await rering.run(connection, client)
-    assert await rung(client) == RING_AT_MOST
+    await rering.run()
+    await rering.run()
+    assert await rung(client) == MAX_DOORBELLS
 
 
 async def test_a_running_controller_rings_again_within_seconds(

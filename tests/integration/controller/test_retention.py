@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from tests.integration.controller.conftest import lends
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
@@ -12,7 +13,7 @@ from longhaul.ledger import events, jobs, workers
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending
-from longhaul_controller.retention import retain
+from longhaul_controller.retention import PurgeExpired
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,9 @@ async def aged(connection: Connection, id: UUID, seconds: float) -> UUID:
 
 
 async def look(connection: Connection) -> None:
-    await retain(connection, retention_seconds=DAY_SECONDS, worker_silence_seconds=3600)
+    await PurgeExpired(
+        lends(connection), retention_seconds=DAY_SECONDS, worker_silence_seconds=3600, interval_seconds=60
+    ).run()
 
 
 async def test_what_ended_long_ago_is_deleted_with_its_history(connection: Connection) -> None:
@@ -53,7 +56,7 @@ async def test_a_dead_letter_stays_until_it_is_resolved(connection: Connection) 
     assert set(await jobs.read(connection, [kept, discarded, replayed, new])) == {kept, new}
 
 
-async def test_more_than_one_bite_is_deleted_at_one_look(connection: Connection) -> None:
+async def test_more_than_one_batch_is_deleted_at_one_look(connection: Connection) -> None:
     ids = await given.queued(connection, 1200)
     await connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now() - interval '2 days'")
     await look(connection)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import pytest
 
 from longhaul import doorbell
 from longhaul.errors import ConfigurationError
+from longhaul.ledger.connection import create_pool
 from longhaul.settings import load_settings
 from longhaul_controller.controller import create_duties
+from longhaul_controller.doorbells import RedisDoorbells, RedisEventChannel
+from longhaul_controller.duty import Duty
 from longhaul_controller.leader import Leader
+from longhaul_controller.ledger import connect_leader
 from longhaul_controller.settings import ControllerSettings
 
 
@@ -19,6 +23,21 @@ def set_variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("LONGHAUL_DATABASE_URL", "postgresql://ledger/longhaul")
     monkeypatch.setenv("LONGHAUL_REDIS_URL", "redis://doorbells/0")
     return monkeypatch
+
+
+def create_leader(settings: ControllerSettings) -> Leader:
+    return Leader(partial(connect_leader, settings.database_url), reconnect_seconds=settings.reconnect_seconds)
+
+
+def create(settings: ControllerSettings) -> list[Duty]:
+    """The duties of a controller with these settings, none of which has run."""
+    return create_duties(
+        settings,
+        create_leader(settings),
+        create_pool(settings.database_url, application_name="test", max_size=1),
+        doorbells=RedisDoorbells(doorbell.create_client(settings.redis_url)),
+        channel=RedisEventChannel(doorbell.create_client(settings.events_redis_url)),
+    )
 
 
 def test_the_defaults_are_the_numbers_of_the_design(set_variables: pytest.MonkeyPatch) -> None:
@@ -50,13 +69,8 @@ async def test_each_duty_has_its_interval(set_variables: pytest.MonkeyPatch) -> 
     set_variables.setenv("LONGHAUL_TICK_SECONDS", "2")
     set_variables.setenv("LONGHAUL_RETENTION_INTERVAL_SECONDS", "120")
     settings = load_settings(ControllerSettings)
-    clients: dict[str, Any] = {
-        "doorbells": doorbell.create_client(settings.redis_url),
-        "channel": doorbell.create_client(settings.events_redis_url),
-    }
-    duties = create_duties(settings, Leader(settings), **clients)
-    intervals = {duty.name: duty.interval_seconds for duty in duties}
-    assert intervals == {"reap": 1, "rering": 2, "demand": 2, "retain": 120}
+    intervals = {duty.name: duty.interval_seconds for duty in create(settings)}
+    assert intervals == {"reap": 1, "rering": 2, "demand": 2, "purge_expired": 120}
 
 
 def test_webhooks_are_delivered_where_there_is_a_secret(set_variables: pytest.MonkeyPatch) -> None:
@@ -70,5 +84,5 @@ def test_webhooks_are_delivered_where_there_is_a_secret(set_variables: pytest.Mo
 
 @pytest.mark.anyio
 async def test_nobody_leads_and_nothing_was_seen_before_the_first_look(set_variables: pytest.MonkeyPatch) -> None:
-    leader = Leader(load_settings(ControllerSettings))
+    leader = create_leader(load_settings(ControllerSettings))
     assert (leader.is_leader, leader.ledger_up_seconds()) == (False, 0)

@@ -9,16 +9,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from longhaul.ledger import workers
-from longhaul.ledger.connection import Connection
 from longhaul.ledger.workers import Work
 from longhaul_controller import metrics
+from longhaul_controller.duty import Duty
+from longhaul_controller.failures import FailureLog
 from longhaul_controller.pods import UNREACHABLE, KubernetesError, Pod, Pods
+from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
-
-_log = structlog.get_logger(__name__)
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
@@ -83,28 +81,31 @@ def _parse(cost: str | None) -> int:
         return 0  # as Kubernetes reads it
 
 
-class DeletionCosts:
-    """Compares the ledger with the pods once an interval. A Kubernetes API that is away or refuses disturbs nothing."""
+class DeletionCosts(Duty):
+    """Compares the ledger with the pods. A Kubernetes API that is away or refuses disturbs nothing else."""
 
-    def __init__(self, settings: ControllerSettings, pods: Pods) -> None:
+    name = "deletion_cost"
+
+    def __init__(self, acquire: AcquireConnection, pods: Pods, settings: ControllerSettings) -> None:
+        self.interval_seconds = settings.deletion_cost_interval_seconds
+        self._acquire = acquire
         self._pods = pods
-        self._patches_at_most = max(
-            1, int(settings.deletion_cost_patches_per_second * settings.deletion_cost_interval_seconds)
-        )
-        self._failed = False
+        self._max_patches = max(1, int(settings.deletion_cost_patches_per_second * self.interval_seconds))
+        self._failures = FailureLog("deletion_costs_failed", "deletion_costs_recovered")
 
-    async def run(self, connection: Connection) -> None:
-        """Compare once, and write the most urgent changes; the others wait for the next time."""
-        work = await workers.read_work(connection)
+    async def run(self) -> None:
+        """Compare once, and write the most urgent changes; the others wait for the next run. Raises LedgerUnavailable."""
+        async with self._acquire() as connection:
+            work = await workers.read_work(connection)
         failures = await self._write(work)
         for error in failures:
             metrics.KUBERNETES_FAILURES.labels(error.reason).inc()
-        if failures and not self._failed:
-            _log.warning("deletion_costs_failed", reason=failures[0].reason, error=str(failures[0]))
-        self._failed = bool(failures)
+        if failures:
+            self._failures.failed(failures[0])
+        else:
+            self._failures.succeeded()
 
     async def close(self) -> None:
-        """Close the connections to the Kubernetes API."""
         await self._pods.close()
 
     async def _write(self, work: list[Work]) -> list[KubernetesError]:
@@ -115,7 +116,7 @@ class DeletionCosts:
         except KubernetesError as error:
             return [error]
         _count(work, pods)
-        for patch in plan(work, pods)[: self._patches_at_most]:
+        for patch in plan(work, pods)[: self._max_patches]:
             try:
                 await self._pods.annotate(patch.pod, patch.annotations)
                 metrics.POD_PATCHES.inc()

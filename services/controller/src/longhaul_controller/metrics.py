@@ -14,11 +14,15 @@ OLDEST_WAIT_SECONDS = Gauge(
 )
 JOBS_RUNNING = Gauge("longhaul_jobs_running", "Running jobs that count as demand.", ["pool"])
 JOBS_PURGED = Counter("longhaul_jobs_purged_total", "Jobs deleted by retention.")
-RESULTS_COLLECTED = Counter(
-    "longhaul_results_collected_total", "Objects deleted from the result store since no job refers to them."
+ORPHANED_RESULTS_DELETED = Counter(
+    "longhaul_orphaned_results_deleted_total", "Objects deleted from the result store since no job refers to them."
 )
-DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a duty took.", ["duty"])
-DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Duties that failed.", ["duty"])
+DUTY_SECONDS = Histogram("longhaul_controller_duty_seconds", "How long a run of a duty took.", ["duty"])
+DUTY_FAILURES = Counter("longhaul_controller_duty_failures_total", "Runs of a duty that failed.", ["duty"])
+DUTY_FAILING = Gauge("longhaul_controller_duty_failing", "Whether the last run of a duty failed.", ["duty"])
+EVIDENCE_FAILURES = Counter(
+    "longhaul_evidence_failures_total", "Reaps that went on without evidence, since reading or writing it failed."
+)
 WORKER_PODS = Gauge("longhaul_worker_pods", "Pods of workers, by what they run.", ["runs"])
 POD_PATCHES = Counter("longhaul_pod_patches_total", "Pods whose deletion cost was written.")
 KUBERNETES_FAILURES = Counter(
@@ -31,5 +35,5 @@ WEBHOOKS_WAITING = Gauge(
     "longhaul_webhooks_waiting", "Webhooks that have a try before them: the first, or another.", ["try"]
 )
 
-OF_THE_LEADER = (JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING, WORKER_PODS, WEBHOOKS_WAITING)
-"""What only the leader knows. A standby that went on telling its old numbers would be added to the leader's."""
+OF_THE_LEADER = (DUTY_FAILING, JOBS_DUE, OLDEST_WAIT_SECONDS, JOBS_RUNNING, WORKER_PODS, WEBHOOKS_WAITING)
+"""What only the leader knows. If a standby kept its old numbers, they would be added to the leader's."""

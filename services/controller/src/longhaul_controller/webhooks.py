@@ -22,6 +22,8 @@ from longhaul.ledger.webhooks import Delivery, Outcome
 from longhaul.webhooks import tenant_secret
 from longhaul_controller import metrics
 from longhaul_controller.addresses import AddressRefused, CheckedBackend, Resolve, resolve
+from longhaul_controller.duty import Duty
+from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
 
 _BACKOFF_FACTOR = 4.0
@@ -35,17 +37,23 @@ _GONE = 410
 _log = structlog.get_logger(__name__)
 
 
-class Webhooks:
-    """Tries what is due, many at once. A try goes on between two looks; its outcome is written at the next."""
+class Webhooks(Duty):
+    """Tries what is due, many at once. A try goes on between two runs; its outcome is written in the next."""
+
+    name = "webhooks"
 
     def __init__(
         self,
+        acquire: AcquireConnection,
         settings: ControllerSettings,
         *,
         resolve_host: Resolve | None = None,
         ssl_context: ssl.SSLContext | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.interval_seconds = settings.tick_seconds
+        self.deadline_seconds = settings.tick_seconds + Duty.deadline_seconds
+        self._acquire = acquire
         self._settings = settings
         self._jitter = jitter
         self._names = ThreadPoolExecutor(settings.webhook_concurrency, thread_name_prefix="webhook-names")
@@ -60,18 +68,22 @@ class Webhooks:
         )
         self._trying: dict[asyncio.Task[Outcome], Delivery] = {}
 
-    async def run(self, connection: Connection) -> None:
-        """Claim what is due and write what became of tries, for one interval, or until there is nothing left to do."""
+    async def run(self) -> None:
+        """Claim what is due and write what became of tries, for one interval, or until there is nothing left to do.
+
+        Raises LedgerUnavailable.
+        """
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._settings.tick_seconds
-        while True:
-            await self._settle(connection)
-            await self._claim(connection)
-            left_seconds = until - loop.time()
-            if not self._trying or left_seconds <= 0:
-                break
-            await asyncio.wait(self._trying, timeout=left_seconds, return_when=asyncio.FIRST_COMPLETED)
-        waiting = await webhooks.count_waiting(connection)
+        until = loop.time() + self.interval_seconds
+        async with self._acquire() as connection:
+            while True:
+                await self._settle(connection)
+                await self._claim(connection)
+                left_seconds = until - loop.time()
+                if not self._trying or left_seconds <= 0:
+                    break
+                await asyncio.wait(self._trying, timeout=left_seconds, return_when=asyncio.FIRST_COMPLETED)
+            waiting = await webhooks.count_waiting(connection)
         metrics.WEBHOOKS_WAITING.labels("first").set(waiting.first)
         metrics.WEBHOOKS_WAITING.labels("another").set(waiting.another)
 

@@ -281,6 +281,20 @@ ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
+# Keeps: nothing changes. The write is that of a renewal, so whatever refuses renewals refuses this.
+_TOUCH = """
+UPDATE jobs SET lease_expires_at = lease_expires_at WHERE id = (
+    SELECT id FROM jobs WHERE state = 'running' AND lease_expires_at < %(as_of)s
+    ORDER BY lease_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+"""
+
+
+async def touch_lost_lease(connection: Connection, *, as_of: datetime) -> bool:
+    """Write one of the leases that had run out, as it is. False if there is none. Raises if renewals are refused."""
+    cursor = await connection.execute(_TOUCH, {"as_of": as_of})
+    return cursor.rowcount == 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class LostOwner:
     """A worker that was not heard of for a whole lease."""

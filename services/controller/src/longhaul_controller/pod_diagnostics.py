@@ -20,13 +20,13 @@ _BY_SIGNAL = 128
 """A container that a signal ended has this and the signal's number as its exit code."""
 
 
-class Losses:
+class PodDiagnostics:
     """Asks the Kubernetes API for the pods of lost workers. One that is away or refuses costs the evidence, no job."""
 
     def __init__(self, pods: Pods) -> None:
         self._pods = pods
 
-    async def tell(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
+    async def explain(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
         """What became of these workers, as far as that is known within half a second."""
         asked = list(islice(owners, _PODS_AT_ONCE))
         answers = await asyncio.gather(*map(self._ask, asked))

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests.integration.controller.conftest import lends
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.stores import keys, store_away
@@ -17,7 +18,7 @@ from longhaul.ledger.connection import Connection
 from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.results import ResultStore, StoredResult
 from longhaul.states import Ending, decide
-from longhaul_controller.collector import collect
+from longhaul_controller.orphaned_results import DeleteOrphanedResults
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault("F40")]
 
@@ -30,6 +31,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(folder: Path) -> ResultStore:
     return ResultStore(f"file://{folder}")
+
+
+async def look(connection: Connection, store: ResultStore, *, older_than_seconds: float) -> None:
+    duty = DeleteOrphanedResults(lends(connection), store, older_than_seconds=older_than_seconds, interval_seconds=3600)
+    await duty.run()
 
 
 async def put(store: ResultStore, claim: Claim) -> StoredResult:
@@ -68,9 +74,9 @@ async def test_only_what_nobody_refers_to_or_may_yet_refer_to_is_deleted(
     assert await end(connection, third, Ending.CANCELLED)
 
     assert len(keys(folder)) == 5
-    await collect(connection, store, older_than_seconds=3600)
+    await look(connection, store, older_than_seconds=3600)
     assert len(keys(folder)) == 5  # too young
-    await collect(connection, store, older_than_seconds=-3600)
+    await look(connection, store, older_than_seconds=-3600)
     assert keys(folder) == sorted([f"{succeeded}/2.json", f"{running}/1.json"])
     found = await jobs.read_result(connection, succeeded)
     assert found is not None
@@ -82,10 +88,10 @@ async def test_a_result_goes_after_its_job(connection: Connection, store: Result
     await given.queued(connection)
     claim = await Claimer().claim_one(connection)
     await end(connection, claim, Ending.SUCCEEDED, await put(store, claim))
-    await collect(connection, store, older_than_seconds=-3600)
+    await look(connection, store, older_than_seconds=-3600)
     assert len(keys(folder)) == 1
     assert await retention.purge(connection, older_than_seconds=-60) == 1
-    await collect(connection, store, older_than_seconds=-3600)
+    await look(connection, store, older_than_seconds=-3600)
     assert keys(folder) == []
 
 
@@ -94,6 +100,6 @@ async def test_a_store_that_is_away_is_looked_at_again(
 ) -> None:
     await store.put(b'"large"', tenant="acme", job_id=uuid4(), epoch=1)
     with store_away(folder), pytest.raises(ResultStoreUnavailable):
-        await collect(connection, store, older_than_seconds=-3600)
-    await collect(connection, store, older_than_seconds=-3600)
+        await look(connection, store, older_than_seconds=-3600)
+    await look(connection, store, older_than_seconds=-3600)
     assert keys(folder) == []

@@ -1,0 +1,78 @@
+"""The ledger as the controller uses it: `ports` on connections to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from longhaul.ledger import connection as connections
+from longhaul.ledger import leases, queues, schema
+from longhaul.ledger.connection import Connection, Pool
+from longhaul.ledger.leases import Loss, LostOwner, Written
+from longhaul.ledger.queues import Due
+from longhaul_controller.ports import ControllerLedger, LeaderSession
+
+# PostgreSQL ends a session that is silent for this long; otherwise a frozen leader would keep its lock for ever.
+_PREPARE = "SET idle_session_timeout = '10s'"
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended('longhaul:controller', 0)) AS leads"
+
+
+@dataclass(frozen=True)
+class PostgresLeaderSession:
+    """Leads by an advisory lock, which PostgreSQL releases when the session ends."""
+
+    connection: Connection
+
+    async def look(self) -> None:
+        schema.check(await schema.read_revision(self.connection))  # a migration may cut this version off
+
+    async def try_lead(self) -> bool:
+        cursor = await self.connection.execute(_TRY)
+        row = await cursor.fetchone()
+        return row is not None and row["leads"]
+
+
+@dataclass(frozen=True)
+class PostgresLedger:
+    """The functions of `longhaul.ledger` on one connection."""
+
+    connection: Connection
+
+    async def read_clock(self) -> datetime:
+        return await connections.read_clock(self.connection)
+
+    async def read_lost_owners(self, *, as_of: datetime) -> list[LostOwner]:
+        return await leases.read_lost_owners(self.connection, as_of=as_of)
+
+    async def touch_lost_lease(self, *, as_of: datetime) -> bool:
+        return await leases.touch_lost_lease(self.connection, as_of=as_of)
+
+    async def reap(self, *, as_of: datetime, losses: Mapping[UUID, Loss], limit: int = 200) -> list[Written]:
+        return await leases.reap(self.connection, as_of=as_of, losses=losses, limit=limit)
+
+    async def read_due(self) -> dict[str, Due]:
+        return await queues.read_due(self.connection)
+
+    async def read_running_by_pool(self) -> dict[str, list[str]]:
+        return await queues.read_running_by_pool(self.connection)
+
+
+@asynccontextmanager
+async def connect_leader(database_url: str) -> AsyncIterator[LeaderSession]:
+    """A session of its own for a leader. Raises LedgerUnavailable."""
+    connection = await connections.connect(database_url, application_name="longhaul-controller leader")
+    try:
+        await connection.execute(_PREPARE)
+        yield PostgresLeaderSession(connection)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def acquire_ledger(pool: Pool) -> AsyncIterator[ControllerLedger]:
+    """The ledger for one run of a duty. Raises LedgerUnavailable."""
+    async with connections.acquire(pool) as connection:
+        yield PostgresLedger(connection)
