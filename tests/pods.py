@@ -100,8 +100,9 @@ class Worker(Process):
         wait_for(self._is_ready, timeout_seconds=100, what="the worker became ready")
 
     def celery(self) -> psutil.Process:
-        """Celery's main process."""
-        (main,) = psutil.Process(self.pid).children()
+        """Celery's main process, below its guard."""
+        (guard,) = psutil.Process(self.pid).children()
+        (main,) = guard.children()
         return main
 
     def _is_ready(self) -> bool:

@@ -1,6 +1,7 @@
-"""`python -m tests.faults`: the simulation, the tests of single faults, the mixed run, and the same beside a blueprint.
+"""`python -m tests.faults`: the simulation, the tests of single faults, rounds of the seam, the mixed run, and the same
+beside a blueprint.
 
-Prints the report and writes `build/faults.md`, `build/faults.json` and the histories. Exits with 1 where anything did not
+Prints the report and writes `build/faults.md`, `build/faults.json` and the histories. Exits with 1 if anything did not
 hold. FAULTS_MINUTES (30) is the length of the mixed run, FAULTS_SEED what it draws everything from.
 """
 
@@ -13,18 +14,20 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from tests.faults.mixed.blueprint import BlueprintLateSide, BlueprintSide
-from tests.faults.mixed.checker import check
+from tests.faults.mixed.checker import Verdict, check
 from tests.faults.mixed.longhaul_side import LonghaulSide
 from tests.faults.mixed.plan import Planned, draw
 from tests.faults.mixed.recovery import figures
 from tests.faults.mixed.run import Settings, run
+from tests.faults.mixed.seam import JOBS_PER_ROUND, SeamSide, rounds
 from tests.faults.mixed.stack import ROOT, Stack
 from tests.faults.mixed.striker import kinds_for
-from tests.faults.report import Part, Report, Side, kinds, sizes, versions
+from tests.faults.mixed.work import Order, orders
+from tests.faults.report import Part, Report, Side, hostile_jobs, kinds, sizes, versions
 
 BUILD = ROOT / "build"
 MINUTES, SHORT_MINUTES = 30.0, 4.0
@@ -43,8 +46,13 @@ BLUEPRINT_JOBS_PER_SECOND = 30.0
 BLUEPRINT_SHARE, BLUEPRINT_MINUTES = 1 / 6, 2.0
 """Of the minutes of the mixed run, for each of its variants, but no less than so many: a short form has only one."""
 SETTLE_SECONDS, BLUEPRINT_SETTLE_SECONDS = 180.0, 60.0
+ROUNDS, SHORT_ROUNDS = 1000, 60
+"""Of the seam."""
+SEAM_ROUNDS_PER_SECOND, SEAM_SLOWEST_SECONDS, SEAM_START_MINUTES = 20.0, 2.0, 2.0
+"""Rounds are wanted as fast as the worker takes them; its load ends where each took this long, beside its start."""
+SEAM_WAITING_AT_MOST = 4 * JOBS_PER_ROUND
 TAIL_LINES = 8
-PARTS = ("simulation", "tests", "mixed", "blueprint")
+PARTS = ("simulation", "tests", "seam", "mixed", "blueprint")
 
 
 def main() -> int:
@@ -63,6 +71,8 @@ def main() -> int:
         report.parts.append(
             _part("tests of single faults", "-m", "pytest", "tests/faults", *marks, minutes=arguments.minutes)
         )
+    if "seam" in arguments.only:
+        report.sides.append(_seam(arguments.seed, arguments.rounds or (SHORT_ROUNDS if is_short else ROUNDS)))
     if "mixed" in arguments.only:
         report.sides.append(_mixed(LonghaulSide, arguments.seed, arguments.minutes))
     if "blueprint" in arguments.only:
@@ -97,8 +107,7 @@ def _part(name: str, *command: str, minutes: float) -> Part:
 
 
 def _mixed(side: type[Stack], seed: int, minutes: float) -> Side:
-    """One mixed run. Its history is kept in the build folder, so that what it found can be looked at."""
-    print(f"faults: the mixed run of {side.name}, {minutes:g} minutes ...", file=sys.stderr, flush=True)
+    """One mixed run."""
     is_ours = side is LonghaulSide
     settings = Settings(
         seed=seed,
@@ -106,21 +115,42 @@ def _mixed(side: type[Stack], seed: int, minutes: float) -> Side:
         jobs_per_second=JOBS_PER_SECOND if is_ours else BLUEPRINT_JOBS_PER_SECOND,
         settle_seconds=SETTLE_SECONDS if is_ours else BLUEPRINT_SETTLE_SECONDS,
     )
+    return _run(side, settings, plan(seed, minutes), orders(seed, hostile_share=side.hostile_share))
+
+
+def _seam(seed: int, count: int) -> Side:
+    """Rounds on one worker, under no faults but those of its tasks."""
+    settings = Settings(
+        seed=seed,
+        minutes=SEAM_START_MINUTES + count * SEAM_SLOWEST_SECONDS / 60,
+        jobs_per_second=SEAM_ROUNDS_PER_SECOND * JOBS_PER_ROUND,
+        settle_seconds=SETTLE_SECONDS,
+        waiting_at_most=SEAM_WAITING_AT_MOST,
+    )
+    return _run(SeamSide, settings, [], rounds(seed, count))
+
+
+def _run(side: type[Stack], settings: Settings, plan: Sequence[Planned], orders: Iterator[Order]) -> Side:
+    """Its history is kept in the build folder, so that what it found can be looked at."""
+    print(f"faults: the run of {side.name}, {settings.minutes:g} minutes at most ...", file=sys.stderr, flush=True)
     folder = BUILD / "faults" / side.name.replace(", ", "-")
-    outcome = run(side, settings, plan(seed, minutes), logs=folder / "logs")
+    outcome = run(side, settings, plan, orders, logs=folder / "logs")
     outcome.history.save(folder / "history.jsonl.gz")
+    verdict = Verdict([], {}) if issubclass(side, BlueprintSide) else check(outcome.history)
     return Side(
         name=side.name,
-        seed=seed,
-        minutes=minutes,
+        seed=settings.seed,
+        minutes=outcome.minutes,
         figures=figures(outcome.history),
         sizes=sizes(outcome.history),
         faults=kinds(outcome.history),
         settle_seconds=settings.settle_seconds,
         settled_seconds=outcome.settled_seconds,
         left_in_queue=outcome.left_in_queue,
-        violations=check(outcome.history) if is_ours else [],
+        violations=verdict.violations,
         errors=outcome.errors,
+        checks=verdict.checks,
+        hostile=hostile_jobs(outcome.history),
     )
 
 
@@ -138,6 +168,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=minutes, help=f"of the mixed run (default: {minutes:g})")
     parser.add_argument("--short", dest="minutes", action="store_const", const=SHORT_MINUTES, help="the form for CI")
     parser.add_argument("--seed", type=int, default=seed, help="what the mixed run draws everything from")
+    parser.add_argument("--rounds", type=int, help=f"of the seam (default: {ROUNDS}, in the short form {SHORT_ROUNDS})")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part (may be given several times)")
     arguments = parser.parse_args()
     arguments.only = arguments.only or PARTS

@@ -13,6 +13,8 @@ INVARIANTS = {
     "I4": "a lost job runs again within a lease and 2 s, once database and broker are up",
     "I5": "the API answers, or answers 503, within its deadline",
     "I6": "no healthy job is interrupted by the control plane",
+    "I7": "what is booked to an attempt was computed by that attempt",
+    "I8": "nothing stays `running` that no process runs, for longer than a lease and 2 s",
 }
 
 FAULTS = {
@@ -61,6 +63,31 @@ FAULTS = {
     "F40": ("a result stored, its commit lost", "no visible result; the object is collected"),
     "F41": ("a stream's client stalls; 3,000 come back at once", "bounded memory, no gap"),
     "F42": ("the disk full under PostgreSQL, under Redis", "503 and never a false 202; recovers by itself"),
+    "F43": (
+        "a soft limit, an alarm or any exception that a signal raises while the task waits for its keeper",
+        "no answer reaches another question; the slot goes on",
+    ),
+    "F44": (
+        "anything leaves the task: errors that can't be written down, SystemExit, KeyboardInterrupt, RecursionError",
+        "one reported end with a reason, never `running` past its limit",
+    ),
+    "F45": (
+        "values that the database refuses, in progress, log, checkpoint, result and error",
+        "that attempt ends `unstorable`; neighbours and keeper untouched",
+    ),
+    "F46": (
+        "a thread, a fork, a process, an async task that outlives its attempt",
+        "gets an error and writes nothing; processes end with the attempt",
+    ),
+    "F47": (
+        "a child that speaks out of turn: frames of another attempt, half a frame, megabytes without an end of line",
+        "killed with evidence, nothing booked",
+    ),
+    "F48": (
+        "floods of log lines, of output and of progress, results past their limit",
+        "bounded memory, backpressure, neighbours' renewals on time",
+    ),
+    "F58": ("a child that ends by any signal and any exit code", "the evidence names it, the slot is back within 2 s"),
 }
 """By number: how, and what must also hold."""
 

@@ -264,7 +264,7 @@ def test_a_server_that_does_not_start_shows_its_log(home: Path) -> None:
 
 
 def test_any_home_will_do(new_home: Path) -> None:
-    for name in ("x" * 100, 'a "b", %c'):  # too long for a Unix socket, and all that needs quotes somewhere
+    for name in ("x" * 100, "a \"b\", %c $HOME `id` \\ 'd'"):  # too long for a Unix socket, and all that needs quotes
         postgres, valkey = EmbeddedPostgres(new_home / name, options=FAST), EmbeddedValkey(new_home / name)
         with postgres, valkey:
             assert ask(postgres, "SELECT 1") == 1

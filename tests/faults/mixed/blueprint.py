@@ -12,7 +12,7 @@ import psycopg
 from tests.faults.mixed.executions import read
 from tests.faults.mixed.history import History, Job
 from tests.faults.mixed.load import Call, Dialect
-from tests.faults.mixed.stack import ROOT, SLOTS, WORKER_COUNT, Road, Stack
+from tests.faults.mixed.stack import ROOT, Road, Stack
 from tests.faults.mixed.work import Order
 from tests.pods import Process
 
@@ -43,7 +43,7 @@ class BlueprintSide(Stack):
             connection.execute(COUNT_COMMITS.encode())
         for name in self.urls:
             self._add_api(name, self._start_api, "/health")
-        for number in range(WORKER_COUNT):
+        for number in range(self.worker_count):
             self._add_worker(f"worker-{number}", self.roads[f"worker-{number}"])
 
     def _environment(self, road: Road | None = None) -> dict[str, str]:
@@ -61,13 +61,13 @@ class BlueprintSide(Stack):
 
     def _add_worker(self, name: str, road: Road) -> None:
         command = ["--app=tests.faults.mixed.blueprint_tasks", "--quiet", "worker", "--loglevel=warning"]
-        command += [f"--concurrency={SLOTS}", "--pool=prefork"]
+        command += [f"--concurrency={self.slots}", "--pool=prefork"]
         self.fleet.add(
             name,
             lambda process, log: Process(
                 "celery", *command, f"--hostname={process}@blueprint", environment=self._environment(road), log=log
             ),
-            lambda process: len(process.descendants()) >= SLOTS,
+            lambda process: len(process.descendants()) >= self.slots,
         )
 
     @property
@@ -94,7 +94,8 @@ class BlueprintSide(Stack):
                     " FROM jobs"
                 )
             ]
-        history.executions += read(self.executions)
+        executions, _ = read(self.executions)
+        history.executions += executions
 
     def copies(self, count: int) -> list[bytes]:
         """The message at the head, where there is one: delivered again, as brokers may."""

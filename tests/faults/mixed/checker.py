@@ -1,42 +1,65 @@
-"""The checker: a history in, every broken promise out, each as a sentence. Pure; it knows nothing of the code it judges.
-
-I1 every accepted job ends; I2 at most one attempt commits a result; I3 no write lands from an older epoch; I4 a job whose
-process was killed runs again within a lease and 2 s; I5 the API answers, or says 503, within its deadline; I6 nothing
-healthy is interrupted. `twice` is I2 seen from outside: what the processes really ran.
-"""
+"""The checker: a history in, every broken promise out, each as a sentence. Pure; it knows nothing of the code it judges."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.faults.mixed.history import Event, Execution, Fault, History, Request
+from tests.faults.mixed.history import Execution, History, Request
+from tests.faults.mixed.hostile.verdict import (
+    check_ghosts,
+    check_hostile,
+    check_hostile_provenance,
+    check_left_behind,
+)
+from tests.faults.mixed.index import HARMLESS, NOISE_SECONDS, TERMINAL, Index
+from tests.faults.mixed.occupancy import check_occupancy
+from tests.faults.mixed.provenance import check_provenance
 from tests.faults.mixed.recovery import recoveries
 
-TERMINAL = frozenset({"succeeded", "failed", "dead", "cancelled"})
 INTERRUPTIONS = frozenset({"lease_lost", "crashed", "handed_over"})
 RECOVERY_SLACK_SECONDS = 2.0
 """Beyond the lease: I4."""
-NOISE_SECONDS = 2.0
-"""What a machine of two cores, on which processes start all the time, may add to a client's own clock."""
-HARMLESS = frozenset({"worker.freeze_3s", "worker.cut_redis", "worker.slow"})
-"""Faults on a worker that must not cost it a job."""
+PROMISES = {
+    "I1": "every accepted job ends",
+    "I2": "at most one attempt commits a result",
+    "I3": "no write lands from an older epoch",
+    "I4": "a job whose process was killed runs again within a lease and 2 s",
+    "I5": "the API answers, or says 503, within its deadline",
+    "I6": "nothing healthy is interrupted, refused or ended",
+    "I7": "what is booked to an attempt was computed by that attempt",
+    "I8": "nothing stays running that no process runs",
+    "neighbours": "no hostile job costs another job its attempt",
+    "hostile": "each hostile job becomes what it must",
+    "ghosts": "what outlives its attempt gets an error",
+    "left behind": "no process of a task outlives its attempt",
+    "slots": "every slot serves at the end",
+    "twice": "what I2 says, seen from outside: what the processes really ran",
+}
+"""What is judged."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    invariant: str
+    promise: str
+    """One of PROMISES."""
     sentence: str
 
 
-def check(history: History) -> list[Violation]:
+@dataclass(frozen=True)
+class Verdict:
+    violations: list[Violation]
+    checks: dict[str, int]
+    """How much was looked at, by what it is."""
+
+
+def check(history: History) -> Verdict:
     """Everything in this history that must not be."""
     index = Index(history)
-    return [
-        Violation(invariant, sentence)
-        for invariant, look in (
+    violations = [
+        Violation(promise, sentence)
+        for promise, look in (
             ("I1", _every_job_ends),
             ("I2", _one_commit),
             ("I3", _no_older_epoch),
@@ -45,38 +68,19 @@ def check(history: History) -> list[Violation]:
             ("I6", _no_needless_interruption),
             ("I6", _no_needless_failure),
             ("I6", _no_needless_exit),
+            ("I7", check_provenance),
+            ("I7", check_hostile_provenance),
+            ("I8", check_occupancy),
+            ("neighbours", _no_neighbour_interrupted),
+            ("hostile", check_hostile),
+            ("ghosts", check_ghosts),
+            ("left behind", check_left_behind),
+            ("slots", _every_slot_serves),
             ("twice", _nothing_runs_twice),
         )
         for sentence in look(history, index)
     ]
-
-
-class Index:
-    """A history by job and by worker."""
-
-    def __init__(self, history: History) -> None:
-        self.jobs = {job.job_id: job for job in history.jobs}
-        self.events: dict[str, list[Event]] = defaultdict(list)
-        for event in history.events:
-            self.events[event.job_id].append(event)
-        for events in self.events.values():
-            events.sort(key=lambda event: event.seq)
-        self.executions: dict[str, list[Execution]] = defaultdict(list)
-        for execution in sorted(history.executions, key=lambda one: one.began_at):
-            self.executions[execution.job_id].append(execution)
-        self.faults: dict[str, list[Fault]] = defaultdict(list)
-        for fault in history.faults:
-            for target in fault.targets:
-                self.faults[target].append(fault)
-
-    def started(self, job_id: str, epoch: int) -> Event | None:
-        found = (event for event in self.events[job_id] if event.type == "started" and event.epoch == epoch)
-        return next(found, None)
-
-    def faults_on(self, target: str, since: float, until: float) -> list[Fault]:
-        """Those that held, or left their mark, between two times."""
-        near = NOISE_SECONDS / 2
-        return [one for one in self.faults[target] if one.began_at <= until and one.ended_at >= since - near]
+    return Verdict(violations, dict(index.checks))
 
 
 def _every_job_ends(history: History, index: Index) -> Iterator[str]:
@@ -88,10 +92,15 @@ def _every_job_ends(history: History, index: Index) -> Iterator[str]:
         if job is None:
             yield f"Job {accepted.job_id} was accepted, and the ledger does not have it."
         elif job.state not in TERMINAL:
-            yield f"Job {accepted.job_id} was accepted, and is still {job.state}."
+            yield f"Job {accepted.job_id}{_kind(index, job.job_id)} was accepted, and is still {job.state}."
     for job in history.jobs:
         if ids.setdefault(job.key, job.job_id) != job.job_id:
             yield f"The key {job.key} has two jobs, {ids[job.key]} and {job.job_id}."
+
+
+def _kind(index: Index, job_id: str) -> str:
+    order = index.order(job_id)
+    return f" ({order.kind})" if order is not None and order.kind else ""
 
 
 def _one_commit(history: History, index: Index) -> Iterator[str]:
@@ -124,10 +133,11 @@ def _no_older_epoch(_history: History, index: Index) -> Iterator[str]:
             epoch, ended = max(epoch, event.epoch), ended or event.type in TERMINAL
 
 
-def _recovery(history: History, _index: Index) -> Iterator[str]:
+def _recovery(history: History, index: Index) -> Iterator[str]:
     limit = history.lease_seconds + RECOVERY_SLACK_SECONDS
     for one in recoveries(history):
-        if one.seconds_since_whole > limit:
+        # Hostile jobs end their own processes: as suspects they wait for each other.
+        if one.seconds_since_whole > limit and not index.is_hostile(one.job_id):
             yield (
                 f"Job {one.job_id} ran again {one.seconds:.1f} s after {one.kind}, "
                 f"{one.seconds_since_whole:.1f} s after database, broker and leader were whole: more than {limit:g} s."
@@ -152,38 +162,58 @@ def _is_proper(request: Request) -> bool:
     return request.status in (200, 202, 409) or (request.status == 503 and request.has_retry_after)
 
 
-def _no_needless_interruption(history: History, index: Index) -> Iterator[str]:
-    for event in history.events:
-        if event.ending not in INTERRUPTIONS:
+def _no_needless_interruption(_history: History, index: Index) -> Iterator[str]:
+    yield from (sentence for sentence, neighbours in _interruptions(index) if not neighbours)
+
+
+def _no_neighbour_interrupted(_history: History, index: Index) -> Iterator[str]:
+    for sentence, neighbours in _interruptions(index):
+        if neighbours:
+            yield f"{sentence} Beside it ran {', '.join(neighbours)}."
+
+
+def _interruptions(index: Index) -> Iterator[tuple[str, list[str]]]:
+    """Attempts of honest jobs that were interrupted, and nothing that was broken on purpose explains it; with the kinds of
+    the hostile jobs beside them."""
+    for attempt in index.every_attempt():
+        if attempt.end is None or attempt.ending not in INTERRUPTIONS or index.is_hostile(attempt.job_id):
             continue
-        started = index.started(event.job_id, event.epoch)
-        if started is None or started.worker is None:
-            continue  # I3 says so
-        faults = index.faults_on(started.worker, started.at, event.at)
-        if any(fault.kind not in HARMLESS for fault in faults):
+        if attempt.started.worker is None or index.is_excused(attempt):
             continue
-        began = any(one.epoch == event.epoch for one in index.executions[event.job_id])
-        if not began and index.faults_on("postgres", started.at, started.at + NOISE_SECONDS):
-            continue  # the claim was committed and its answer lost: no process ever knew of this attempt
-        yield (
-            f"Attempt {event.epoch} of job {event.job_id} on {started.worker} ended {event.ending} "
-            f"after {event.at - started.at:.1f} s, and nothing had happened to that worker."
+        sentence = (
+            f"Attempt {attempt.epoch} of job {attempt.job_id} on {attempt.worker} ended {attempt.ending} "
+            f"after {attempt.end.at - attempt.started.at:.1f} s, and nothing had happened to that worker."
         )
+        yield sentence, index.hostile_beside(attempt)
 
 
-def _no_needless_failure(history: History, _index: Index) -> Iterator[str]:
+def _no_needless_failure(history: History, index: Index) -> Iterator[str]:
     for job in history.jobs:
-        if job.state in (
-            "failed",
-            "dead",
-        ):  # every task of the mixed run comes through, at the latest at its second try
-            yield f"Job {job.job_id} ended {job.state} after {job.epoch} attempts, and nothing was wrong with it."
+        # Every honest task of the mixed run comes through, at the latest at its second try.
+        if job.state in ("failed", "dead") and not index.is_hostile(job.job_id):
+            yield (
+                f"Job {job.job_id} ended {job.state} after {job.epoch} attempts, and nothing was wrong with it: "
+                f"{str(job.error)[:300]}"
+            )
 
 
 def _no_needless_exit(history: History, _index: Index) -> Iterator[str]:
     for one in history.exits:
         if not one.was_told:
             yield f"{one.process} ended by itself with {one.code} at {one.at:.1f}."
+
+
+def _every_slot_serves(history: History, index: Index) -> Iterator[str]:
+    """Jobs that meet hold their slots until all of them run: at the end as many run at once as there are slots."""
+    meetings = {order.kind: order.variant for order in history.orders if order.task == "mixed.meeting"}
+    for name, count in meetings.items():
+        index.checks["slots"] += count
+        keys = {order.key for order in history.orders if order.kind == name}
+        ran = [one for one in history.executions if one.key in keys and one.ending == "completed"]
+        first_end = min((one.seen_at for one in ran), default=0.0)
+        met = len({one.job_id for one in ran if one.began_at <= first_end})
+        if met != count:
+            yield f"At the end {met} of {count} slots ran a job at the same time."
 
 
 def _nothing_runs_twice(history: History, index: Index) -> Iterator[str]:

@@ -1,51 +1,43 @@
-"""What tasks really did, recorded outside of any database: one line for each begin, beat and end of an execution.
+"""What tasks really did, recorded outside of any database: a line for each begin, beat and end of an execution.
 
-A line is one `write` to a file of the process' own that only ever grows, so that no kill can tear or undo it.
+A line is one `write` of JSON to a file of the process' own that only ever grows, so that no kill can tear or undo it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from tests.faults.mixed.history import Execution
+from tests.faults.mixed.history import Execution, Ghost
 
 FOLDER_VARIABLE = "FAULTS_EXECUTIONS"
 BEAT_SECONDS = 0.2
 """How exactly the end of an execution is known whose process was killed."""
 
 
-class Running(Protocol):
-    """An execution that goes on."""
+class Running:
+    """An execution that goes on. Only the process that began it records it: a fork of it is another one."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def __init__(self, key: str, job_id: str, epoch: int) -> None:
+        self.lines = 0
+        """Log lines that were written."""
+        self.progress_step = 0
+        """The last step that was reported."""
+        self.has_ended = False
+        self._names = {"key": key, "job_id": job_id, "epoch": epoch}
+        self._pid = os.getpid()
+        self._file = _open(os.environ[FOLDER_VARIABLE], self._pid)
 
-
-@contextmanager
-def executing(key: str, job_id: str, epoch: int) -> Iterator[Running]:
-    """Record an execution: its begin, beats while it sleeps, and its end, as `end` or, where it raises, as `left`."""
-    execution = _Recorded(f"{key} {job_id} {epoch} {os.getpid()}")
-    execution.write("begin")
-    try:
-        yield execution
-    except BaseException:
-        execution.write("left")
-        raise
-    execution.write("end")
-
-
-class _Recorded:
-    def __init__(self, names: str) -> None:
-        self._names = names
-        self._file = _open(os.environ[FOLDER_VARIABLE], os.getpid())
-
-    def write(self, what: str) -> None:
-        os.write(self._file, f"{what} {self._names} {time.monotonic():.6f}\n".encode())
+    def write(self, what: str, **facts: Any) -> None:
+        if os.getpid() == self._pid:
+            record = {"what": what, **self._names, **facts, "at": time.monotonic()}
+            os.write(self._file, json.dumps(record).encode() + b"\n")
 
     def sleep(self, seconds: float) -> None:
         """Work, as far as the platform can tell."""
@@ -55,6 +47,30 @@ class _Recorded:
             if left > BEAT_SECONDS:
                 self.write("beat")
 
+    def end(self, what: str) -> None:
+        self.write(what, lines=self.lines, progress_step=self.progress_step)
+        self.has_ended = True
+
+
+@contextmanager
+def executing(key: str, job_id: str, epoch: int, *, found: Any = None) -> Iterator[Running]:
+    """Record an execution: its begin with the checkpoint that it `found`, beats while it sleeps, and its end, as `end` or,
+    if it raises, as `left`."""
+    execution = Running(key, job_id, epoch)
+    execution.write("begin", found=found)
+    try:
+        yield execution
+    except BaseException:
+        execution.end("left")
+        raise
+    execution.end("end")
+
+
+def record_ghost(job_id: str, epoch: int, call: str, answer: str | None) -> None:
+    """Record a report that something tried after its attempt's end; `answer` is the error that it met. Any process may."""
+    record = {"what": "ghost", "job_id": job_id, "epoch": epoch, "call": call, "answer": answer, "at": time.monotonic()}
+    os.write(_open(os.environ[FOLDER_VARIABLE], os.getpid()), json.dumps(record).encode() + b"\n")
+
 
 @cache
 def _open(folder: str, pid: int) -> int:
@@ -62,19 +78,34 @@ def _open(folder: str, pid: int) -> int:
     return os.open(Path(folder) / f"{pid}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
-def read(folder: Path) -> list[Execution]:
-    """All executions, in the order in which they began. Times are CLOCK_MONOTONIC, which all processes share."""
-    executions = []
+def read(folder: Path) -> tuple[list[Execution], list[Ghost]]:
+    """All executions in the order in which they began, and what ghosts tried. Times are CLOCK_MONOTONIC, which all
+    processes share."""
+    executions: list[Execution] = []
+    ghosts: list[Ghost] = []
     for file in folder.iterdir():
         # A pid is used again after some tens of thousands: each `begin` is an execution of its own.
         running: dict[str, Execution] = {}
         for line in file.read_text("ascii").splitlines():
-            what, key, job_id, epoch, pid, at = line.split()
-            if what == "begin":
-                one = running[key] = Execution(key, job_id, int(epoch), int(pid), float(at), float(at), "killed")
+            record = json.loads(line)
+            what, job_id, epoch, at = record["what"], record["job_id"], record["epoch"], record["at"]
+            if what == "ghost":
+                ghosts.append(Ghost(job_id, epoch, at, record["call"], record["answer"]))
+            elif what == "begin":
+                one = Execution(record["key"], job_id, epoch, int(file.name), at, at, "killed", found=record["found"])
+                running[job_id] = one
                 executions.append(one)
-            elif key in running:
-                running[key].seen_at = float(at)
-                if what != "beat":
-                    running.pop(key).ending = {"end": "completed", "left": "left"}[what]
-    return sorted(executions, key=lambda one: one.began_at)
+            elif job_id in running:
+                _continue(running, record)
+    return sorted(executions, key=lambda one: one.began_at), ghosts
+
+
+def _continue(running: dict[str, Execution], record: dict[str, Any]) -> None:
+    execution = running[record["job_id"]]
+    execution.seen_at = record["at"]
+    if record["what"] == "saves":
+        execution.sent_step = record["step"]
+    elif record["what"] != "beat":
+        execution.ending = {"end": "completed", "left": "left"}[record["what"]]
+        execution.lines, execution.progress_step = record["lines"], record["progress_step"]
+        del running[execution.job_id]

@@ -60,9 +60,11 @@ class Seat:
 class Fleet:
     """All seats, and the thread that fills them again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_exit: Callable[[str], None]) -> None:
+        """`on_exit` gets the name of each process that has ended, such as `worker-1.4`."""
         self.seats: dict[str, Seat] = {}
         self.exits: list[Exit] = []
+        self._on_exit = on_exit
         self._folder = folder
         self._seen: set[psutil.Process] = set()
         self._leaving: list[tuple[str, Process]] = []
@@ -140,9 +142,12 @@ class Fleet:
                             seat.replace()
                     elif (code := _exit_code(seat.process)) is not None:
                         self.exits.append(Exit(seat.process_name, time.monotonic(), code, seat.was_told))
+                        self._on_exit(seat.process_name)
                         due[seat.name] = time.monotonic() + RESTART_SECONDS
                 for leaving in list(self._leaving):
-                    if _exit_code(leaving[1]) is not None:
+                    if (code := _exit_code(leaving[1])) is not None:
+                        self.exits.append(Exit(leaving[0], time.monotonic(), code, was_told=True))
+                        self._on_exit(leaving[0])
                         self._leaving.remove(leaving)
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tests.faults.mixed.work import Order
+
 
 @dataclass(slots=True)
 class Request:
@@ -72,6 +74,8 @@ class Event:
     ending: str | None = None
     delay_seconds: float = 0.0
     """From the end of an attempt until the job is due again: a job that was lost before waits for its backoff."""
+    data: Any = None
+    """Of what a task reported, and of the end of an attempt."""
 
 
 @dataclass(slots=True)
@@ -84,8 +88,17 @@ class Job:
     epoch: int
     commits: int
     """How often a result was committed."""
-    result_epoch: int | None = None
-    """Which attempt computed the result that the job has."""
+    result: Any = None
+    error: Any = None
+    checkpoint: Any = None
+    """The last that was saved."""
+    progress_message: str = ""
+
+    @property
+    def result_epoch(self) -> int | None:
+        """Which attempt computed the result that the job has."""
+        epoch = self.result.get("epoch") if isinstance(self.result, dict) else None
+        return epoch if isinstance(epoch, int) else None
 
 
 @dataclass(slots=True)
@@ -100,6 +113,38 @@ class Execution:
     seen_at: float
     """When it was last seen to run: its end, or its last sign of life."""
     ending: str
+    found: Any = None
+    """The checkpoint that it started from."""
+    sent_step: int = 0
+    """The last step of which it sent a checkpoint."""
+    lines: int = 0
+    """Log lines that it had written at its end."""
+    progress_step: int = 0
+    """The last step that it had reported at its end."""
+
+
+@dataclass(slots=True)
+class Ghost:
+    """A report that something tried which outlived its attempt; `answer` is the error that it met, if any."""
+
+    job_id: str
+    epoch: int
+    at: float
+    call: str
+    answer: str | None
+
+
+@dataclass(slots=True)
+class Started:
+    """A process that a task started and named after its attempt (`payload.mark`), as long as it was seen."""
+
+    mark: str
+    pid: int
+    worker: str
+    """Of which process of the fleet it is, such as `worker-1.4`."""
+    command: str
+    first_seen_at: float
+    last_seen_at: float
 
 
 @dataclass
@@ -109,6 +154,9 @@ class History:
     lease_seconds: float
     renew_seconds: float
     deadline_seconds: float
+    ended_at: float = 0.0
+    """When the ledger was read, at the end of the run."""
+    orders: list[Order] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -116,6 +164,8 @@ class History:
     events: list[Event] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     executions: list[Execution] = field(default_factory=list)
+    ghosts: list[Ghost] = field(default_factory=list)
+    started: list[Started] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """As gzipped JSON lines, so that a finding can be looked at, and checked again, afterwards."""
@@ -128,6 +178,7 @@ class History:
 
 
 _FACTS: dict[str, Any] = {
+    "orders": Order,
     "requests": Request,
     "accepted": Accepted,
     "faults": Fault,
@@ -135,6 +186,8 @@ _FACTS: dict[str, Any] = {
     "events": Event,
     "jobs": Job,
     "executions": Execution,
+    "ghosts": Ghost,
+    "started": Started,
 }
 _LIMITS = [one.name for one in fields(History) if one.name not in _FACTS]
 

@@ -57,12 +57,16 @@ class Load:
     def __init__(self, urls: dict[str, str], dialect: Dialect, orders: Iterator[Order], rate: float, seed: int) -> None:
         self.is_held = False
         """The queue is deep enough: no new orders for now."""
+        self.is_exhausted = False
+        """There are no orders left."""
         self._urls = urls
         self._dialect = dialect
         self._orders = orders
         self._rate = rate
         self._random = Random(f"batches {seed}")
         self._unsent: deque[Order] = deque()
+        self._ordered: list[Order] = []
+        self._last_orders: Sequence[Order] = ()
         self._in_flight = 0
         self._is_finishing = False
         self._requests: list[Request] = []
@@ -77,12 +81,15 @@ class Load:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self, history: History) -> None:
-        """No new orders; return once those that were sent are answered, with all that was seen written into the history."""
+    def finish(self, history: History, *, last: Sequence[Order] = ()) -> None:
+        """No new orders but the `last`; return once those that were sent are answered, with all that was seen written into
+        the history."""
+        self._last_orders = last
         self._is_finishing = True
         self._thread.join()
         if self._failure is not None:
             raise self._failure
+        history.orders += self._ordered
         history.requests += self._requests
         history.accepted += self._accepted
 
@@ -102,17 +109,23 @@ class Load:
 
     async def _order(self) -> None:
         """Want new jobs at the rate, then wait for the last answers."""
-        began, ordered = time.monotonic(), 0
+        began = time.monotonic()
         while not self._is_finishing:
             # What an outage held up is made up for afterwards.
-            due = int((time.monotonic() - began) * self._rate) - ordered
+            due = int((time.monotonic() - began) * self._rate) - len(self._ordered)
             count = 0 if self.is_held else max(0, min(due, UNSENT_AT_MOST - len(self._unsent)))
-            self._unsent.extend(islice(self._orders, count))
-            ordered += count
+            new = list(islice(self._orders, count))
+            self.is_exhausted = len(new) < count
+            self._want(new)
             await asyncio.sleep(TICK_SECONDS)
+        self._want(self._last_orders)
         async with asyncio.timeout(LAST_SECONDS):
             while self._unsent or self._in_flight:  # noqa: ASYNC110 - eight senders, looked at twenty times a second
                 await asyncio.sleep(TICK_SECONDS)
+
+    def _want(self, orders: Sequence[Order]) -> None:
+        self._ordered += orders
+        self._unsent.extend(orders)
 
     async def _send(self, client: httpx2.AsyncClient) -> None:
         while True:

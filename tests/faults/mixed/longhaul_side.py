@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
 import httpx2
+import orjson
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.mixed.executions import read
 from tests.faults.mixed.fleet import Seat
 from tests.faults.mixed.history import Event, History, Job
 from tests.faults.mixed.load import Call, Dialect
-from tests.faults.mixed.stack import SLOTS, WORKER_COUNT, Road, Stack, answers
+from tests.faults.mixed.payload import UNREADABLE
+from tests.faults.mixed.stack import Road, Stack, answers
 from tests.faults.mixed.work import Order
 from tests.pods import Process, Worker, free_port
 
 from longhaul import doorbell
+from longhaul.ledger.events import REPORTS
 from longhaul.ledger.schema import migrate
 from longhaul.settings import Settings
 from longhaul_api.settings import ApiSettings
 
 QUEUE = "default"
-CONTROLLER_COUNT = 2
 DRAIN_SECONDS = 8.0
 """The default is made for jobs of an hour. So short, the jobs of seconds are handed over too."""
 BATCH_AT_MOST = 40
 _SINGLE_SHARE = 0.25
 
 
+# As text: what a hostile task may have stored can be too deep for psycopg's own reader.
+_EVENTS = "SELECT job_id::text, seq, type, epoch, extract(epoch FROM at)::float8, data::text FROM job_events"
+_JOBS = (
+    "SELECT id::text, idempotency_key, state, epoch, result::text, error::text, checkpoint::text, progress_message"
+    " FROM jobs"
+)
+
+
 class LonghaulSide(Stack):
     name: ClassVar[str] = "longhaul"
     queue_key: ClassVar[str] = doorbell.key(QUEUE)
+    controller_count: ClassVar[int] = 2
+    hostile_share: ClassVar[float] = 0.2
 
     def _start(self) -> None:
         migrate(self.postgres.database_url)
-        ports = [free_port() for _ in range(CONTROLLER_COUNT)]
+        ports = [free_port() for _ in range(self.controller_count)]
         self._probes = {f"controller-{i}": f"http://127.0.0.1:{port}" for i, port in enumerate(ports)}
         for name in self.urls:
             self._add_api(name, self._start_api, "/readyz")
         for name, url in self._probes.items():
             self._add_controller(name, url)
-        for number in range(WORKER_COUNT):
+        for number in range(self.worker_count):
             self._add_worker(f"worker-{number}")
 
     def _environment(self, road: Road | None = None) -> dict[str, str]:
@@ -70,8 +83,8 @@ class LonghaulSide(Stack):
             environment = {
                 **self._environment(self.roads[seat_name]),
                 **self.task_environment,
-                "LONGHAUL_TASKS": "tests.faults.mixed.tasks",
-                "LONGHAUL_SLOTS": str(SLOTS),
+                "LONGHAUL_TASKS": "tests.faults.mixed.tasks,tests.faults.mixed.hostile.tasks",
+                "LONGHAUL_SLOTS": str(self.slots),
                 "LONGHAUL_WORKER_NAME": name,
                 "LONGHAUL_DRAIN_SECONDS": str(DRAIN_SECONDS),
                 "LONGHAUL_SPOOL_DIR": str(self.folder / "spool" / name),
@@ -107,6 +120,10 @@ class LonghaulSide(Stack):
             deadline_seconds=ApiSettings.model_fields["deadline_seconds"].default,
         )
 
+    @property
+    def meeting_size(self) -> int:
+        return self.worker_count * self.slots
+
     def waiting(self) -> int:
         return self._count("state = 'queued' AND run_after <= now()")
 
@@ -120,22 +137,20 @@ class LonghaulSide(Stack):
 
     def collect(self, history: History) -> None:
         offset = time.time() - time.monotonic()
-        commits: dict[str, int] = {}
+        commits: Counter[str] = Counter()
         with psycopg.connect(self.postgres.database_url) as connection:
-            for row in connection.execute(
-                "SELECT job_id::text, seq, type, epoch, extract(epoch FROM at)::float8, data->>'worker', data->>'ending',"
-                " coalesce((data->>'retry_after_seconds')::float8, 0)"
-                " FROM job_events"
-            ):
-                job_id, seq, type, epoch, at, worker, ending, delay = row
-                event = Event(job_id, seq, type, epoch, at - offset, worker, ending, delay)
-                history.events.append(event)
-                commits[event.job_id] = commits.get(event.job_id, 0) + (event.type == "succeeded")
-            for job_id, key, state, epoch, result_epoch in connection.execute(
-                "SELECT id::text, idempotency_key, state, epoch, (result->>'epoch')::bigint FROM jobs"
-            ):
-                history.jobs.append(Job(job_id, key, state, epoch, commits.get(job_id, 0), result_epoch))
-        history.executions += read(self.executions)
+            history.ended_at = time.monotonic()
+            # Nothing may change while both are read.
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            with connection.cursor("events") as cursor:
+                for job_id, seq, type, epoch, at, data in cursor.execute(_EVENTS):
+                    history.events.append(_event(job_id, seq, type, epoch, at - offset, _parse(data)))
+                    commits[job_id] += type == "succeeded"
+            for job_id, key, state, epoch, result, error, checkpoint, message in connection.execute(_JOBS):
+                values = (_parse(result), _parse(error), _parse(checkpoint))
+                history.jobs.append(Job(job_id, key, state, epoch, commits[job_id], *values, progress_message=message))
+        history.executions, history.ghosts = read(self.executions)
+        history.started = self.census.started
 
     def copies(self, count: int) -> list[bytes]:
         return doorbell.messages(QUEUE, 1) * count
@@ -152,6 +167,31 @@ class LonghaulSide(Stack):
             message[: len(message) // 2],
             b"x" * 1_000_000,
         ]
+
+
+def _event(job_id: str, seq: int, type: str, epoch: int, at: float, data: Any) -> Event:
+    details = data if isinstance(data, dict) else {}
+    return Event(
+        job_id,
+        seq,
+        type,
+        epoch,
+        at,
+        worker=details.get("worker"),
+        ending=details.get("ending"),
+        delay_seconds=float(details.get("retry_after_seconds", 0.0)),
+        data=data if type in REPORTS or "ending" in details else None,
+    )
+
+
+def _parse(text: str | None) -> Any:
+    """JSON as the ledger holds it, read as all of Longhaul reads it."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return f"{UNREADABLE} ({error}): {text[:100]}"
 
 
 class _Api:

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 import httpx2
 import redis
+from tests.faults.mixed.census import Census
 from tests.faults.mixed.executions import FOLDER_VARIABLE
 from tests.faults.mixed.fleet import Fleet, Seat
 from tests.faults.mixed.history import History
@@ -24,10 +25,6 @@ from tests.waiting import wait_for
 from longhaul_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 
 ROOT = Path(__file__).parents[3]
-API_COUNT = 2
-WORKER_COUNT = 4
-SLOTS = 12
-"""Of each worker. Jobs mostly sleep, so that two cores carry them all."""
 START_SECONDS = 90.0
 SHARED_MEMORY = "64MB"
 
@@ -48,6 +45,12 @@ class Stack(ABC):
     name: ClassVar[str]
     queue_key: ClassVar[str]
     """The Redis list that workers take their messages from."""
+    api_count: ClassVar[int] = 2
+    worker_count: ClassVar[int] = 4
+    slots: ClassVar[int] = 12
+    """Of each worker. Jobs mostly sleep, so that two cores carry them all."""
+    hostile_share: ClassVar[float] = 0.0
+    """Of all orders."""
 
     def __init__(self) -> None:
         self._exits = ExitStack()
@@ -67,13 +70,16 @@ class Stack(ABC):
             self.postgres = exits.enter_context(EmbeddedPostgres(folder, tcp=True, options=options))
             self.valkey = exits.enter_context(EmbeddedValkey(folder, tcp=True))
             proxies = exits.enter_context(Toxiproxy(folder)) if is_installed() else None
-            self.roads = {f"worker-{i}": self._road(i, proxies) for i in range(WORKER_COUNT)}
-            self.fleet = Fleet(self.logs)
+            self.roads = {f"worker-{i}": self._road(i, proxies) for i in range(self.worker_count)}
+            self.census = Census()
+            exits.callback(self.census.end)
+            self.fleet = Fleet(self.logs, on_exit=self.census.bury)
             exits.callback(self.fleet.end)
-            self.urls = {f"api-{i}": f"http://127.0.0.1:{free_port()}" for i in range(API_COUNT)}
+            self.urls = {f"api-{i}": f"http://127.0.0.1:{free_port()}" for i in range(self.api_count)}
             self._start()
             wait_for(self._is_ready, timeout_seconds=START_SECONDS, what=f"all processes of {self.name} became ready")
             self.fleet.watch()
+            self.census.start()
             self._exits = exits.pop_all()
         return self
 
@@ -110,6 +116,11 @@ class Stack(ABC):
     @abstractmethod
     def forgeries(self) -> list[bytes]:
         """Messages that nobody should have sent."""
+
+    @property
+    def meeting_size(self) -> int:
+        """How many jobs must be able to run at once at the end of a run; 0 if nobody asks."""
+        return 0
 
     def _add_api(self, name: str, start: Callable[[str, Path, int], Process], ready_path: str) -> None:
         url = self.urls[name]

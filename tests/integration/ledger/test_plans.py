@@ -11,7 +11,7 @@ from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
 from longhaul.ledger import claims, jobs, leases, queues, retention, webhooks
-from longhaul.ledger.connection import Connection
+from longhaul.ledger.connection import Connection, read_clock
 from longhaul.states import Ending
 
 pytestmark = pytest.mark.anyio
@@ -102,6 +102,7 @@ async def test_a_jobs_whole_life_scans_no_table(full: Connection, plans: str) ->
         await leases.record(full, [given.said(lease, "log") for lease in held])
         await leases.end(full, [given.attempt_end(held[0], claims[0].budget, Ending.SUCCEEDED)])
         await given.expired(full, claims[1].job_id)
+        assert await leases.touch_lost_lease(full, as_of=await read_clock(full))
         assert len(await leases.reap(full)) == 1
         await jobs.read(full, [new.row["id"]])
         await jobs.cancel(full, new.row["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
 from longhaul.ledger import jobs, leases
-from longhaul.ledger.connection import Connection
+from longhaul.ledger.connection import Connection, read_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,19 @@ async def test_what_is_known_of_a_lost_worker_is_told_of_its_jobs(connection: Co
     assert (known["evidence"]["oom_killed"], known["evidence"]["exit_code"]) == (True, 137)
     assert known["evidence"]["overdue_seconds"] >= 1
     assert (unknown["error"]["code"], list(unknown["evidence"])) == ("lease_lost", ["overdue_seconds"])
+
+
+async def test_a_lost_lease_is_touched_as_it_is(connection: Connection) -> None:
+    """What the reaper writes before it reaps: only if something has expired, and without a change."""
+    _, live = await given.running(connection)
+    assert not await leases.touch_lost_lease(connection, as_of=await read_clock(connection))
+    _, lost = await given.running(connection)
+    await given.expired(connection, lost.job_id)
+    before = [await given.row(connection, claim.job_id) for claim in (live, lost)]
+    assert await leases.touch_lost_lease(connection, as_of=await read_clock(connection))
+    assert [await given.row(connection, claim.job_id) for claim in (live, lost)] == before
+    earlier = await read_clock(connection) - timedelta(minutes=1)
+    assert not await leases.touch_lost_lease(connection, as_of=earlier)
 
 
 async def test_the_reaper_cancels_what_was_to_be_cancelled(connection: Connection) -> None:

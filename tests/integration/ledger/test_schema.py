@@ -66,6 +66,7 @@ def test_up_down_and_up_again_is_the_same_schema(empty_database_url: str) -> Non
         "queues",
         "api_keys",
         "webhook_deliveries",
+        "leader",
     }
     assert schema.migrate(empty_database_url) == schema.HEAD  # nothing to do
     assert schema.migrate(empty_database_url, "base") == "base"

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from uuid import UUID, uuid4
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
 from longhaul import Cancelled, HandOver, Job
+from longhaul.errors import Unstorable
 from longhaul.testing import RecordingChannel, recording_job
+from longhaul.values import MAX_DATA_BYTES, MAX_MESSAGE_BYTES, clean_text
 
 
 class Position(BaseModel):
@@ -23,14 +30,28 @@ def test_a_job_knows_itself() -> None:
     assert job.checkpointed == {"row": 7}
 
 
-@pytest.mark.parametrize(
-    ("said", "recorded"), [(0, 0), (0.5, 0.5), (1, 1), (-1, 0), (7, 1), (math.inf, 1), (-math.inf, 0), (math.nan, 0)]
-)
+@pytest.mark.parametrize(("said", "recorded"), [(0, 0), (0.5, 0.5), (1, 1), (-1, 0), (7, 1), (True, 1)])
 def test_progress_stays_a_fraction(said: float, recorded: float) -> None:
     job, line = recording_job()
     job.progress(said, "half way", rows=3)
     assert line.fractions == [recorded]
     assert line.messages == ["half way"]
+
+
+@pytest.mark.parametrize("said", [math.inf, -math.inf, math.nan])
+def test_progress_that_is_not_finite_is_refused_at_the_call(said: float) -> None:
+    job, line = recording_job()
+    with pytest.raises(ValueError, match="number from 0 to 1"):
+        job.progress(said)
+    assert line.fractions == []
+
+
+@pytest.mark.parametrize(("said", "message"), [("half", "x"), (None, "x"), (10**400, "x"), (0.5, None), (0.5, b"x")])
+def test_progress_of_another_type_is_refused_at_the_call(said: Any, message: Any) -> None:
+    job, line = recording_job()
+    with pytest.raises(TypeError, match=r"job\.progress\(\) takes a"):
+        job.progress(said, message)
+    assert line.fractions == []
 
 
 def test_a_checkpoint_is_json_or_a_model() -> None:
@@ -41,14 +62,70 @@ def test_a_checkpoint_is_json_or_a_model() -> None:
     assert line.checkpoints == [{"done": [1, 2, None]}, {"row": 9}]
 
 
-@pytest.mark.parametrize("bad", [{1, 2}, object(), {"at": uuid4()}])
+@dataclass
+class Ratio:
+    value: float
+
+
+class Odd(BaseModel):
+    value: Any
+
+
+DEEP: Any = []
+for _ in range(10_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{1, 2}, object(), {"at": {1}}, math.nan, [1, {"x": math.inf}], Ratio(math.nan), 10**400, 2**64, "caf\udce9"]
+    + [{"caf\udce9": 1}, {1: 2}, DEEP],
+)
 def test_what_is_not_json_is_refused_in_a_unit_test_too(bad: object) -> None:
     job, line = recording_job()
-    with pytest.raises(TypeError):
+    with pytest.raises(Unstorable):
         job.checkpoint(bad)  # type: ignore[arg-type]  # that is the test
-    with pytest.raises(TypeError):
+    with pytest.raises(Unstorable):
         job.progress(0.5, rows=bad)  # type: ignore[arg-type]  # that is the test
+    assert (line.checkpoints, line.fractions) == ([], [])
+    job.log("an odd value", value=bad)  # type: ignore[arg-type]  # that is the test
+    assert isinstance(line.logs[0][2]["value"], str)
+
+
+@pytest.mark.parametrize("bad", [10**400, "caf\udce9", DEEP, object()])
+def test_a_model_that_json_can_not_hold_is_refused(bad: Any) -> None:
+    job, line = recording_job()
+    with pytest.raises(Unstorable):
+        job.checkpoint(Odd(value=bad))
     assert line.checkpoints == []
+
+
+@pytest.mark.parametrize("message", ["caf\udce9.txt", "a\0b", "", "x" * 10_000_000, "\N{GRINNING FACE}" * 9000, 7])
+def test_no_text_of_a_log_line_is_refused_and_each_is_bounded(message: Any) -> None:
+    job, line = recording_job()
+    job.log(message, level="x" * 100, field=message)
+    ((level, text, fields),) = line.logs
+    assert len(level.encode()) <= 16
+    assert len(text.encode()) <= MAX_MESSAGE_BYTES
+    assert len(orjson.dumps(fields)) <= 2 * MAX_DATA_BYTES
+    assert "\0" not in text
+
+
+class BadStr(Exception):
+    def __str__(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]  # that is the mistake
+
+
+def test_a_text_that_can_not_be_read_is_named() -> None:
+    assert "BadStr" in clean_text(BadStr(42))
+
+
+@given(text=st.text(st.characters()), max_bytes=st.integers(1, 300))
+def test_a_clean_text_is_never_longer_than_asked(text: str, max_bytes: int) -> None:
+    cleaned = clean_text(text, max_bytes=max_bytes)
+    assert len(cleaned.encode()) <= max_bytes
+    if len(text.encode()) <= max_bytes and "\0" not in text:
+        assert cleaned == text
 
 
 def test_log_lines_keep_their_level_and_fields() -> None:

@@ -167,7 +167,7 @@ from longhaul_examples.documents import IndexParams, index
 
 class Line(RecordingChannel):
     def checkpoint(self, state):
-        print(json.dumps(state), flush=True)
+        print(state.decode(), flush=True)
 
 job, _ = recording_job(channel=Line(), checkpointed=json.loads(sys.argv[2]))
 index(job, IndexParams.model_validate_json(sys.argv[1]))

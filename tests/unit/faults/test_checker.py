@@ -1,4 +1,7 @@
-"""The checker of the mixed run, on small histories written by hand: a good one, and one for each way to break a promise."""
+"""The checker of the mixed run, on small histories written by hand: a good one, and one for each way to break a promise.
+
+What I7 promises has tests of its own, in test_provenance.py, and so has what hostile jobs must become, in test_hostile.py.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,54 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.faults.mixed.checker import check
+from tests.faults.mixed.checker import PROMISES, check
 from tests.faults.mixed.history import Accepted, Event, Execution, Exit, Fault, History, Job, Request, load
 from tests.faults.mixed.recovery import figures, recoveries
+from tests.faults.mixed.work import meeting
+from tests.unit.faults.histories import (
+    JOB,
+    KEY,
+    KILLED_AT,
+    OTHER,
+    SECOND_JOB,
+    SECOND_KEY,
+    WORKER,
+    good,
+    good_hostile,
+)
 
-JOB, KEY, WORKER, OTHER = "job-1", "key-1", "worker-0.1", "worker-1.1"
-KILLED_AT, KEEPER, CHILD = 14.0, 100, 101
+
+def broken(history: History) -> set[str]:
+    return {violation.promise for violation in check(history).violations}
 
 
-def good() -> History:
-    """A job whose worker is killed at 14 s, and that runs again, to its end, 15 s later."""
-    return History(
-        lease_seconds=15.0,
-        renew_seconds=3.0,
-        deadline_seconds=5.0,
-        requests=[Request(10.0, 10.1, "api-0", 202)],
-        accepted=[Accepted(10.1, KEY, JOB)],
-        faults=[Fault("worker.kill", KILLED_AT, 14.1, [WORKER], [KEEPER, CHILD])],
-        exits=[Exit(WORKER, 14.1, -9, was_told=True)],
-        events=[
-            Event(JOB, 1, "queued", 0, 10.0),
-            Event(JOB, 2, "started", 1, 12.0, WORKER),
-            Event(JOB, 3, "interrupted", 1, 28.5, ending="lease_lost"),
-            Event(JOB, 4, "started", 2, 29.0, OTHER),
-            Event(JOB, 5, "succeeded", 2, 31.0, ending="succeeded"),
-        ],
-        jobs=[Job(JOB, KEY, "succeeded", 2, commits=1, result_epoch=2)],
-        executions=[
-            Execution(KEY, JOB, 1, CHILD, 12.01, 13.9, "killed"),
-            Execution(KEY, JOB, 2, 200, 29.01, 30.99, "completed"),
-        ],
+@pytest.mark.parametrize("make", [good, good_hostile])
+def test_a_good_history_breaks_nothing(make: Callable[[], History]) -> None:
+    assert check(make()).violations == []
+
+
+def event(history: History, type: str, epoch: int | None = None) -> int:
+    """Where the first job's event of a type is."""
+    return next(
+        i
+        for i, one in enumerate(history.events)
+        if (one.job_id, one.type) == (JOB, type) and epoch in (None, one.epoch)
     )
 
 
-def test_a_good_history_breaks_nothing() -> None:
-    assert check(good()) == []
+def forget_attempt(history: History, epoch: int) -> None:
+    """As if this attempt of the first job had never been."""
+    history.events = [one for one in history.events if (one.job_id, one.epoch) != (JOB, epoch)]
+    history.executions = [one for one in history.executions if (one.job_id, one.epoch) != (JOB, epoch)]
 
 
 def lost(history: History) -> None:
-    history.jobs[0] = replace(history.jobs[0], state="queued", commits=0, result_epoch=None)
-    del history.events[-2:], history.executions[1:]
+    forget_attempt(history, 2)
+    history.jobs[0] = replace(history.jobs[0], state="queued", commits=0, result=None)
 
 
 def vanished(history: History) -> None:
-    history.jobs.clear()
+    history.jobs = [job for job in history.jobs if job.job_id != JOB]
 
 
 def doubled_by_the_key(history: History) -> None:
@@ -63,41 +70,43 @@ def committed_twice(history: History) -> None:
 
 
 def succeeded_without_a_commit(history: History) -> None:
-    history.jobs[0] = replace(history.jobs[0], commits=0, result_epoch=None)
+    history.jobs[0] = replace(history.jobs[0], commits=0, result=None)
 
 
 def result_of_another_attempt(history: History) -> None:
-    history.jobs[0] = replace(history.jobs[0], result_epoch=1)
+    history.jobs[0] = replace(history.jobs[0], result={**history.jobs[0].result, "epoch": 1})
 
 
 def write_of_an_older_epoch(history: History) -> None:
-    history.events.insert(4, Event(JOB, 5, "checkpoint", 1, 29.5))
-    history.events[5] = replace(history.events[5], seq=6)
+    last = history.events[event(history, "succeeded")]
+    history.events.append(Event(JOB, last.seq, "checkpoint", 1, 29.5, data={"size_bytes": 1}))
+    last.seq += 1
 
 
 def gap(history: History) -> None:
-    history.events[-1] = replace(history.events[-1], seq=6)
+    history.events[event(history, "succeeded")].seq += 1
 
 
 def event_after_the_end(history: History) -> None:
-    history.events.append(Event(JOB, 6, "progress", 2, 31.5))
+    seq = history.events[event(history, "succeeded")].seq + 1
+    history.events.append(Event(JOB, seq, "progress", 2, 31.5, data={"message": ""}))
 
 
 def one_epoch_started_twice(history: History) -> None:
-    history.events[3] = replace(history.events[3], epoch=1)
-    history.events[4] = replace(history.events[4], epoch=1)
-    history.jobs[0] = replace(history.jobs[0], result_epoch=1)
-    history.executions[1] = replace(history.executions[1], epoch=1)
+    for one in history.events:
+        if one.job_id == JOB:
+            one.epoch = min(one.epoch, 1)
 
 
 def attempt_that_never_started(history: History) -> None:
-    history.events[4] = replace(history.events[4], epoch=3)
-    history.jobs[0] = replace(history.jobs[0], result_epoch=3)
+    history.events[event(history, "succeeded")].epoch = 3
 
 
 def late_recovery(history: History) -> None:
-    history.executions[1] = replace(history.executions[1], began_at=40.0, seen_at=41.0)
-    history.events[4] = replace(history.events[4], at=41.5)
+    for one in history.executions:
+        if (one.job_id, one.epoch) == (JOB, 2):
+            one.began_at, one.seen_at = 40.0, 41.0
+    history.events[event(history, "succeeded")].at = 41.5
 
 
 def silent_api(history: History) -> None:
@@ -124,17 +133,36 @@ def interrupted_by_a_short_freeze(history: History) -> None:
     history.faults[0] = Fault("worker.freeze_3s", KILLED_AT, 17.0, [WORKER])
 
 
+def interrupted_beside_a_hostile_job(history: History) -> None:
+    interrupted_for_nothing(history)
+    neighbour = good_hostile()
+    for facts in (neighbour.jobs, neighbour.events, neighbour.executions, neighbour.accepted):
+        for one in facts:
+            one.job_id = one.job_id[:-1] + "9"
+    neighbour.orders[0] = replace(neighbour.orders[0], key="key-9")
+    neighbour.jobs[0].key = "key-9"
+    history.orders += neighbour.orders
+    history.jobs += neighbour.jobs
+    history.events += [one for one in neighbour.events if one.type in ("queued", "started", "failed")]
+    history.executions += neighbour.executions
+
+
 def healthy_job_that_was_given_up(history: History) -> None:
-    history.jobs[0] = replace(history.jobs[0], state="dead", commits=0, result_epoch=None)
-    history.events[-1] = replace(history.events[-1], type="dead", ending="crashed")
+    history.jobs[0] = replace(history.jobs[0], state="dead", commits=0, result=None)
+    one = history.events[event(history, "succeeded")]
+    one.type, one.ending = "dead", "crashed"
 
 
 def process_that_ended_by_itself(history: History) -> None:
     history.exits.append(Exit("controller-0.1", 20.0, 1, was_told=False))
 
 
+def execution(history: History, epoch: int) -> Execution:
+    return next(one for one in history.executions if (one.job_id, one.epoch) == (JOB, epoch))
+
+
 def orphan_that_went_on(history: History) -> None:
-    history.executions[0] = replace(history.executions[0], seen_at=30.5)
+    execution(history, 1).seen_at = 30.5
 
 
 def two_at_once_without_a_fault(history: History) -> None:
@@ -146,8 +174,36 @@ def ran_after_the_end(history: History) -> None:
     history.executions.append(Execution(KEY, JOB, 3, 300, 32.0, 32.1, "completed"))
 
 
+def running_without_a_process(history: History) -> None:
+    """Its task had returned, and nobody ended it."""
+    execution(history, 2).seen_at = 30.9
+    history.events[event(history, "succeeded")].at = 55.0
+
+
+def running_for_ever(history: History) -> None:
+    del history.events[event(history, "succeeded")]
+    history.jobs[0] = replace(history.jobs[0], state="running", commits=0, result=None)
+
+
+def claimed_by_nobody(history: History) -> None:
+    """Its process was told of another job."""
+    history.executions.remove(execution(history, 2))
+    history.events[event(history, "succeeded")].at = 55.0
+
+
+def slot_that_does_not_serve(history: History) -> None:
+    add_meeting(history, met=2, of=3)
+
+
+def add_meeting(history: History, *, met: int, of: int) -> None:
+    for number, order in enumerate(meeting("meeting", of)):
+        history.orders.append(order)
+        began_at = 50.0 + number if number < met else 70.0
+        history.executions.append(Execution(order.key, order.key, 1, number, began_at, 60.0, "completed"))
+
+
 @pytest.mark.parametrize(
-    ("break_it", "invariant"),
+    ("break_it", "promise"),
     [
         (lost, "I1"),
         (vanished, "I1"),
@@ -169,16 +225,21 @@ def ran_after_the_end(history: History) -> None:
         (interrupted_by_a_short_freeze, "I6"),
         (healthy_job_that_was_given_up, "I6"),
         (process_that_ended_by_itself, "I6"),
+        (running_without_a_process, "I8"),
+        (running_for_ever, "I8"),
+        (claimed_by_nobody, "I8"),
+        (interrupted_beside_a_hostile_job, "neighbours"),
+        (slot_that_does_not_serve, "slots"),
         (orphan_that_went_on, "twice"),
         (two_at_once_without_a_fault, "twice"),
         (ran_after_the_end, "twice"),
     ],
     ids=lambda value: value.__name__ if callable(value) else value,
 )
-def test_each_broken_promise_is_seen(break_it: Callable[[History], None], invariant: str) -> None:
+def test_each_broken_promise_is_seen(break_it: Callable[[History], None], promise: str) -> None:
     history = good()
     break_it(history)
-    assert invariant in {violation.invariant for violation in check(history)}
+    assert promise in broken(history) <= PROMISES.keys()
 
 
 def test_what_a_fault_explains_is_no_violation() -> None:
@@ -187,37 +248,64 @@ def test_what_a_fault_explains_is_no_violation() -> None:
     history.faults += [Fault("api.kill", 20.0, 24.0, ["api-0"])]
     history.requests.append(Request(19.9, 20.1, "api-0", None))
     history.faults[0] = Fault("worker.freeze_past_lease", KILLED_AT, 32.0, [WORKER])
-    history.executions[0] = replace(history.executions[0], seen_at=33.0, ending="left")
-    assert check(history) == []
+    execution(history, 1).seen_at, execution(history, 1).ending = 33.0, "left"
+    assert check(history).violations == []
 
 
 def test_an_attempt_whose_claim_was_never_heard_of_may_be_reaped() -> None:
     history = good()
     history.faults = [Fault("postgres.restart_fast", 11.9, 12.5, ["postgres"])]
-    history.executions = history.executions[1:]
-    assert check(history) == []
+    for job_id in (JOB, SECOND_JOB):
+        history.executions = [one for one in history.executions if (one.job_id, one.epoch) != (job_id, 1)]
+        history.events = [
+            one
+            for one in history.events
+            if (one.job_id, one.epoch) != (job_id, 1) or one.type in ("started", "interrupted")
+        ]
+    assert broken(history) == {"I3", "I7"}  # the numbers and the checkpoints of what was taken away, and no more
+
+
+def test_a_job_may_be_running_without_a_process_while_the_database_is_away() -> None:
+    history = good()
+    running_without_a_process(history)
+    history.faults.append(Fault("postgres.freeze", 30.5, 50.0, ["postgres"]))
+    assert broken(history) == set()
+
+
+def test_a_worker_that_was_cut_off_commits_once_it_is_back() -> None:
+    history = good()
+    running_without_a_process(history)
+    history.faults.append(Fault("worker.cut_postgres", 30.5, 50.0, [OTHER, "worker-1"]))
+    assert broken(history) == set()
+
+
+def test_slots_that_all_serve_meet() -> None:
+    history = good()
+    add_meeting(history, met=3, of=3)
+    assert broken(history) == set()
+    assert check(history).checks["slots"] == 3
 
 
 def test_a_recovery_counts_from_the_last_fault_before_it() -> None:
     history = good()
     late_recovery(history)
     history.faults.append(Fault("postgres.freeze", 20.0, 26.0, ["postgres"]))
-    (recovery,) = recoveries(history)
+    (recovery,) = [one for one in recoveries(history) if one.job_id == JOB]
     assert recovery.seconds == pytest.approx(26.0)
     assert recovery.seconds_since_whole == pytest.approx(14.0)
-    assert check(history) == []
+    assert check(history).violations == []
 
 
 def test_the_figures_of_a_run() -> None:
     ours = figures(good())
-    assert (ours.accepted, ours.lost, ours.run_twice, ours.committed_twice) == (1, 0, 0, 0)
-    assert (ours.killed, ours.recovered) == (1, 1)
+    assert (ours.accepted, ours.lost, ours.run_twice, ours.committed_twice) == (2, 0, 0, 0)
+    assert (ours.killed, ours.recovered) == (2, 2)
     assert ours.recovery_max_seconds == pytest.approx(15.01)
 
     history = good()
     lost(history)
     theirs = figures(history)
-    assert (theirs.lost, theirs.killed, theirs.recovered, theirs.recovery_max_seconds) == (1, 1, 0, None)
+    assert (theirs.lost, theirs.killed, theirs.recovered) == (1, 2, 1)
 
     history = good()
     orphan_that_went_on(history)
@@ -227,5 +315,7 @@ def test_the_figures_of_a_run() -> None:
 
 def test_a_history_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "build" / "history.gz"
-    good().save(path)
-    assert load(path) == good()
+    for history in (good(), good_hostile()):
+        history.save(path)
+        assert load(path) == history
+    assert SECOND_KEY in {order.key for order in good().orders}

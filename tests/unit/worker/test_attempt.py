@@ -12,9 +12,9 @@ import pytest
 
 from longhaul.ids import new_job_id
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.leases import AttemptEnd
+from longhaul.ledger.leases import AttemptEnd, Note
 from longhaul.states import Budget, Ending, State
-from longhaul_worker.attempt import NOTES_AT_MOST, Attempt
+from longhaul_worker.attempt import MAX_BACKLOG_BYTES, MAX_RECORD_BYTES, Attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -46,12 +46,14 @@ class Recorded:
     pid: int = 1
     told: list[str] = field(default_factory=list)
     is_killed: asyncio.Event = field(default_factory=asyncio.Event)
+    killed_for: Attempt | None = None
 
-    def tell(self, op: str, claim: Claim) -> None:
+    def tell(self, reason: str, claim: Claim) -> None:
         assert claim.epoch == 1
-        self.told.append(op)
+        self.told.append(reason)
 
-    def kill(self) -> None:
+    def kill(self, attempt: Attempt) -> None:
+        self.killed_for = attempt
         self.is_killed.set()
 
 
@@ -108,20 +110,62 @@ async def test_a_write_that_failed_is_written_again(start: Start) -> None:
     assert [note.data["message"] for note in attempt.take().notes] == ["first", "second"]
 
 
-async def test_log_lines_are_bounded_and_the_oldest_go(start: Start) -> None:
+def write_all(attempt: Attempt) -> list[Note]:
+    written: list[Note] = []
+    while attempt.has_notes:
+        record = attempt.take()
+        assert sum(len(str(note.data)) for note in record.notes) <= 1.1 * MAX_RECORD_BYTES
+        attempt.wrote(record)
+        written += record.notes
+    return written
+
+
+async def test_while_the_ledger_is_up_no_line_is_dropped_and_the_task_waits_for_room(start: Start) -> None:
     attempt, _, _ = start()
-    for number in range(NOTES_AT_MOST + 5):
-        attempt.log("info", str(number), {})
-    notes = attempt.take().notes
-    assert len(notes) == NOTES_AT_MOST
-    assert notes[-1].data["message"] == str(NOTES_AT_MOST + 4)
+    lines = [f"{number} {'x' * 5000}" for number in range(200)]
+    for line in lines:
+        attempt.log("info", line, {})
+    waiting = asyncio.ensure_future(attempt.wait_for_room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert attempt.due_in_seconds() == 0
+    assert [note.data["message"] for note in write_all(attempt)] == lines
+    await waiting
+
+
+async def test_while_the_ledger_is_away_the_oldest_lines_go_and_a_mark_counts_them(start: Start) -> None:
+    attempt, _, _ = start()
+    attempt.log("info", "in flight", {})
+    in_flight = attempt.take()
+    attempt.set_ledger_up(False)
+    lines = [f"{number} {'x' * 5000}" for number in range(200)]
+    for line in lines:
+        attempt.log("info", line, {})
+        await asyncio.wait_for(attempt.wait_for_room(), 1)
+    attempt.checkpoint(b"1")
+    attempt.set_ledger_up(True)
+    attempt.wrote(in_flight)
+    mark, *kept, checkpoint = write_all(attempt)
+    assert checkpoint.type == "checkpoint"
+    assert [note.data["message"] for note in kept] == lines[-len(kept) :]
+    assert mark.data["dropped"] == len(lines) - len(kept)
+    assert len(kept) * 5000 <= MAX_BACKLOG_BYTES
+
+
+async def test_a_checkpoint_loop_without_a_ledger_keeps_one_note(start: Start) -> None:
+    attempt, _, _ = start()
+    attempt.set_ledger_up(False)
+    for number in range(1000):
+        assert attempt.checkpoint(str(number).encode()).done()
+    record = attempt.take()
+    assert (len(record.notes), record.checkpoint) == (1, "999")
 
 
 async def test_a_checkpoint_is_due_at_once_and_answers_once_it_is_written(start: Start) -> None:
     attempt, _, _ = start(interval_seconds=60)
     attempt.log("info", "x", {})
     attempt.wrote(attempt.take())
-    saved = attempt.checkpoint('{"step":1}')
+    saved = attempt.checkpoint(b'{"step":1}')
     assert attempt.due_in_seconds() == 0
     record = attempt.take()
     assert record.checkpoint == '{"step":1}'
@@ -133,15 +177,15 @@ async def test_a_checkpoint_is_due_at_once_and_answers_once_it_is_written(start:
 
 async def test_a_checkpoint_that_waits_goes_with_the_end(start: Start) -> None:
     attempt, _, ends = start()
-    attempt.checkpoint('{"step":1}')
-    attempt.release_checkpoints()  # the database is away: the job goes on
+    attempt.checkpoint(b'{"step":1}')
+    attempt.set_ledger_up(False)  # the database is away: the job goes on
     attempt.finish(Ending.HANDED_OVER)
     assert (ends[0].checkpoint, ends[0].transition.state) == ('{"step":1}', State.QUEUED)
 
 
 async def test_an_attempt_ends_once(start: Start) -> None:
     attempt, _, ends = start()
-    attempt.finish(Ending.SUCCEEDED, result="{}")
+    attempt.finish(Ending.SUCCEEDED, result=b"{}")
     attempt.finish(Ending.PERMANENT)
     attempt.died({"signal": "SIGKILL"})
     assert [end.ending for end in ends] == [Ending.SUCCEEDED]
@@ -154,7 +198,7 @@ async def test_while_its_result_is_stored_only_the_platform_ends_it(start: Start
     await asyncio.sleep(0.05)  # past its time limit
     assert not ends
     attempt.kill(Ending.HANDED_OVER)
-    attempt.finish(Ending.SUCCEEDED, result="{}")
+    attempt.finish(Ending.SUCCEEDED, result=b"{}")
     assert [end.ending for end in ends] == [Ending.HANDED_OVER]
     assert not child.is_killed.is_set()
 
@@ -203,15 +247,23 @@ async def test_a_death_of_its_own_is_a_crash_with_its_cause(start: Start, eviden
 
 async def test_a_lost_lease_stops_the_process_and_writes_nothing(start: Start) -> None:
     attempt, child, ends = start()
-    saved = attempt.checkpoint("1")
+    saved = attempt.checkpoint(b"1")
     attempt.lose()
-    assert child.is_killed.is_set()
+    assert child.killed_for is attempt
     assert saved.done()
-    attempt.finish(Ending.SUCCEEDED, result="{}")
+    attempt.finish(Ending.SUCCEEDED, result=b"{}")
     assert ends == []
 
 
-async def test_text_that_postgresql_can_not_hold_is_mended(start: Start) -> None:
+async def test_text_that_postgresql_can_not_hold_is_escaped_and_a_tiny_fraction_rounded(start: Start) -> None:
     attempt, _, _ = start()
-    attempt.progress(0.5, "a\0b", {})
-    assert attempt.take().progress_message == "a\N{REPLACEMENT CHARACTER}b"
+    attempt.progress(1e-60, "a\0b", {})
+    record = attempt.take()
+    assert (record.progress, record.progress_message) == (0.0, r"a\x00b")
+
+
+@pytest.mark.parametrize("result", [b"NaN", b'{"x":1e400}', b"[" * 2000 + b"]" * 2000, b"\xff", b"", b"{"])
+async def test_a_result_that_nobody_could_read_ends_the_attempt_as_unstorable(start: Start, result: bytes) -> None:
+    attempt, _, ends = start()
+    attempt.finish(Ending.SUCCEEDED, result=result)
+    assert (ends[0].ending, (ends[0].error or {})["code"], ends[0].result) == (Ending.PERMANENT, "unstorable", None)

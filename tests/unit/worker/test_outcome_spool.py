@@ -43,6 +43,28 @@ def test_the_folder_is_private(tmp_path: Path) -> None:
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("content", ['{"lease": ', "{}", "[1]", "null", '{"lease":{},"transition":{}}', "\x00"])
+def test_a_file_that_can_not_be_read_is_put_aside(tmp_path: Path, content: str) -> None:
+    (tmp_path / "broken.json").write_text(content)
+    assert OutcomeSpool(tmp_path).load() == []
+    assert (tmp_path / "broken.refused").read_text() == content
+    assert OutcomeSpool(tmp_path).load() == []
+
+
+def test_an_outcome_that_the_ledger_refuses_is_put_aside(tmp_path: Path) -> None:
+    spool, end = OutcomeSpool(tmp_path), an_end()
+    spool.save(end)
+    spool.quarantine(end.lease)
+    assert spool.load() == []
+    assert [path.suffix for path in tmp_path.iterdir()] == [".refused"]
+
+
+def test_a_write_that_failed_leaves_nothing_on_a_full_disk(tmp_path: Path) -> None:
+    end = replace(an_end(), evidence={"odd": object()})
+    OutcomeSpool(tmp_path).save(end)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_broken_file_stands_in_nobodys_way(tmp_path: Path) -> None:
     spool = OutcomeSpool(tmp_path)
     end = an_end()
@@ -50,7 +72,7 @@ def test_a_broken_file_stands_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('{"lease": ')
     (tmp_path / "other.json").write_text("{}")
     assert spool.load() == [end]
-    assert (tmp_path / "broken.json").exists()
+    assert (tmp_path / "broken.refused").exists()
 
 
 def test_a_folder_that_can_not_be_made_is_refused_with_its_setting(tmp_path: Path) -> None:

@@ -9,30 +9,24 @@ from datetime import datetime
 from uuid import UUID
 
 from longhaul.ledger import connection as connections
-from longhaul.ledger import leases, queues, schema
+from longhaul.ledger import leadership, leases, queues, schema
 from longhaul.ledger.connection import Connection, Pool
 from longhaul.ledger.leases import Loss, LostOwner, Written
 from longhaul.ledger.queues import Due
 from longhaul_controller.ports import ControllerLedger, LeaderSession
 
-# PostgreSQL ends a session that is silent for this long; otherwise a frozen leader would keep its lock for ever.
-_PREPARE = "SET idle_session_timeout = '10s'"
-_TRY = "SELECT pg_try_advisory_lock(hashtextextended('longhaul:controller', 0)) AS leads"
-
-
 @dataclass(frozen=True)
 class PostgresLeaderSession:
-    """Leads by an advisory lock, which PostgreSQL releases when the session ends."""
+    """The functions of `longhaul.ledger.leadership` on one session."""
 
     connection: Connection
 
     async def look(self) -> None:
         schema.check(await schema.read_revision(self.connection))  # a migration may cut this version off
+        await leadership.beat(self.connection)
 
     async def try_lead(self) -> bool:
-        cursor = await self.connection.execute(_TRY)
-        row = await cursor.fetchone()
-        return row is not None and row["leads"]
+        return await leadership.try_lead(self.connection)
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ async def connect_leader(database_url: str) -> AsyncIterator[LeaderSession]:
     """A session of its own for a leader. Raises LedgerUnavailable."""
     connection = await connections.connect(database_url, application_name="longhaul-controller leader")
     try:
-        await connection.execute(_PREPARE)
+        await leadership.prepare(connection)
         yield PostgresLeaderSession(connection)
     finally:
         await connection.close()

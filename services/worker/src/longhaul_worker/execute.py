@@ -213,6 +213,7 @@ def _encode(task: Task[Any, Any], result: object, limit_bytes: int) -> bytes:
 def _describe(error: BaseException, task: Task[Any, Any] | None, channel: AttemptChannel) -> Outcome:
     """The outcome of an attempt that raised. Total: an error that resists its description is named by its class."""
     try:
+        error = _own_stop(error, channel)
         ending, code = _classify(error, task)
         if ending in (Ending.CANCELLED, Ending.HANDED_OVER):
             return Outcome(ending=ending)
@@ -235,6 +236,22 @@ def _describe(error: BaseException, task: Task[Any, Any] | None, channel: Attemp
         return Outcome(
             ending=Ending.PERMANENT, error=AttemptError(code="task_failed", message=message, type="BaseException")
         )
+
+
+class _NotAsked(Permanent):
+    """The task raised what the platform raises to stop it, and nobody asked it to stop: raise Retryable to be tried again,
+    or any other error to fail."""
+
+    code = "not_asked_to_stop"
+
+
+def _own_stop(error: BaseException, channel: AttemptChannel) -> BaseException:
+    """A task that raises Cancelled or HandOver by mistake would loop for ever, or look as if somebody had cancelled it."""
+    if (isinstance(error, Cancelled) and not channel.is_cancelled) or (
+        isinstance(error, HandOver) and not channel.is_draining
+    ):
+        return _NotAsked()
+    return error
 
 
 def _classify(error: BaseException, task: Task[Any, Any] | None) -> tuple[Ending, str]:

@@ -56,13 +56,13 @@ class CeleryProcesses:
         return parent is not None and self.is_main(parent)
 
     def open(self, pid: int) -> PoolProcess:
-        return _LinuxProcess(pid)
+        return LinuxProcess(pid)
 
     def read_oom_kills(self) -> int:
         return evidence.read_oom_kills()
 
 
-class _LinuxProcess:
+class LinuxProcess:
     """Held by a pidfd, which keeps meaning this process once its number is used again."""
 
     def __init__(self, pid: int) -> None:

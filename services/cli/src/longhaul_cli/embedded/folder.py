@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -42,17 +43,29 @@ class PrivateFolder:
 
     @property
     def socket_folder(self) -> Path:
-        """Where its Unix socket is: the folder itself, or a short private one where that path would be too long, or has
-        a comma, at which libpq parts a list of hosts."""
-        if len(os.fsencode(self.path / ".s.PGSQL.65535")) <= LONGEST_SOCKET_PATH and "," not in str(self.path):
-            return self.path
+        """Where its Unix socket is: the folder itself, or the short one if that path would be too long, or has a comma,
+        at which libpq parts a list of hosts."""
+        fits = len(os.fsencode(self.path / ".s.PGSQL.65535")) <= LONGEST_SOCKET_PATH and "," not in str(self.path)
+        return self.path if fits else self._short_folder
+
+    @property
+    def _short_folder(self) -> Path:
+        """A private folder with a plain path, for what this folder's path does not allow; removed by `let_go`."""
         digest = sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path("/tmp") / f"longhaul-{self.account.uid}-{digest}"  # noqa: S108  # refused unless 0700 and ours
+
+    def programs_folder(self) -> Path:
+        """Where copies of programs go: the servers of one home share them, unless a shell would misread their path."""
+        shared = self.path.parent / "programs"
+        if _is_plain(shared):
+            return shared
+        self._make(self._short_folder)
+        return self._short_folder / "programs"
 
     def own(self, program: Path) -> bool:
         """Create the folder unless it is there, and take it for this process until `let_go`.
 
-        Returns whether the account can run `program`. Raises ConfigurationError with what stands in the way.
+        Returns whether the account can run `program` where it is. Raises ConfigurationError with what stands in the way.
         """
         if self._owner_lock is not None:
             return True
@@ -70,10 +83,8 @@ class PrivateFolder:
 
     def let_go(self) -> None:
         """Leave the folder to whoever wants it."""
-        if self.socket_folder != self.path:
-            with suppress(OSError):
-                self.socket_folder.rmdir()
         if self._owner_lock is not None:
+            shutil.rmtree(self._short_folder, ignore_errors=True)
             os.close(self._owner_lock)
             self._owner_lock = None
 
@@ -146,6 +157,11 @@ class PrivateFolder:
             raise ConfigurationError(
                 f"{path} is not a folder that only `{self.account.name}` can enter: remove it, or choose another folder."
             )
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a shell takes the path in double quotes as it is: initdb runs `sh -c '"/path/of/postgres" ...'`."""
+    return not set(str(path)) & set('"$`\\')
 
 
 def _locked(file: int) -> bool:

@@ -98,10 +98,10 @@ class EmbeddedServer(ABC):
         """
         if self.pid is not None:
             return self
-        can_run = self.folder.own(self._program)
+        can_run = self.folder.own(self.wheel.program())
         try:
             if not can_run:
-                self._program = self.wheel.copied_program(self.home, self.account)
+                self._program = self.wheel.copied_program(self.folder.programs_folder(), self.account)
             self._lock = self.folder.wait_until_empty(timeout_seconds)
             with suppress(FileNotFoundError):
                 self.log.replace(self.log.with_name("server.previous.log"))

@@ -30,14 +30,14 @@ class Wheel:
                 "name servers of your own with LONGHAUL_DATABASE_URL and LONGHAUL_REDIS_URL."
             ) from None
 
-    def copied_program(self, home: Path, account: Account) -> Path:
-        """The same program in a copy below `home` that belongs to `account`, made unless it is there.
+    def copied_program(self, folder: Path, account: Account) -> Path:
+        """The same program in a copy below `folder` that only `account` can read, made unless it is there.
 
         For an environment in a place that the account can't enter, such as root's own folder.
         """
         wheel = distribution(self.distribution)
         site = Path(str(wheel.locate_file("")))
-        copy = home / "programs" / f"{self.distribution}-{wheel.version}"
+        copy = folder / f"{self.distribution}-{wheel.version}"
         program = copy / self.program().relative_to(site)
         if program.exists():
             return program
@@ -47,7 +47,9 @@ class Wheel:
         folders = {file.parts[0] for file in wheel.files or [] if not file.parts[0].endswith((".dist-info", ".."))}
         for name in folders:
             shutil.copytree(site / name, unfinished / name, ignore=shutil.ignore_patterns("include", "*.a", "*.pyc"))
-        for path in (unfinished.parent, unfinished, *unfinished.rglob("*")):
-            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        # From the leaves up: the account can change nothing in there before all of it is done.
+        for path in reversed((folder, unfinished, *sorted(unfinished.rglob("*")))):
+            path.chmod(path.stat().st_mode & 0o700)
+            os.chown(path, account.uid, account.gid)
         unfinished.rename(copy)
         return program

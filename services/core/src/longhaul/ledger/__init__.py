@@ -12,4 +12,5 @@
 | `catalogue` | the tasks that workers published |
 | `keys` | API keys |
 | `retention` | purge |
+| `leadership` | which controller leads |
 """

@@ -209,8 +209,10 @@ class AttemptChannel:
         self.interrupt_async: Callable[[], None] | None = None
         """Raises SoftTimeout in the event loop of an async task, while there is one."""
         self._session = session
-        self._is_cancelled = False
-        self._is_draining = False
+        self.is_cancelled = False
+        """Somebody cancelled the job."""
+        self.is_draining = False
+        """The pod must go, and asks for a hand-over."""
         self._soft_limit_passed = False
         self._main_is_inside = False
 
@@ -262,29 +264,29 @@ class AttemptChannel:
         )
 
     def raise_if_stopped(self) -> None:
-        if self._is_cancelled:
+        if self.is_cancelled:
             raise Cancelled
-        if self._is_draining:
+        if self.is_draining:
             raise HandOver
 
     @property
     def cancelled(self) -> bool:
         self._require_alive()
-        return self._is_cancelled
+        return self.is_cancelled
 
     @property
     def draining(self) -> bool:
         self._require_alive()
-        return self._is_draining
+        return self.is_draining
 
     # What the keeper and its signal want of the task.
 
     def stop(self, reason: str) -> None:
         """Called by the thread that hears the keeper."""
         if reason == "cancel":
-            self._is_cancelled = True
+            self.is_cancelled = True
         elif reason == "drain":
-            self._is_draining = True
+            self.is_draining = True
         elif (interrupt_async := self.interrupt_async) is not None:
             interrupt_async()
         else:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from longhaul_worker.slots import PoolChild
+from longhaul_worker.pool_process import LinuxProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -23,15 +21,12 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def test_to_kill_a_dead_child_kills_no_other() -> None:
-    here, there = socket.socketpair()
-    _, writer = await asyncio.open_connection(sock=here)
-    with there, process() as dead:
-        child = PoolChild(dead.pid, 0, writer)
+    with process() as dead:
+        child = LinuxProcess(dead.pid)
         dead.kill()
-        await child.wait_dead(asyncio.Event())
+        await child.wait_dead()
         with process() as bystander:
-            PoolChild(bystander.pid, 1, writer)  # its pidfd gets the number of the one that was just closed
+            LinuxProcess(bystander.pid)  # its pidfd gets the number of the one that was just closed
             child.kill()
             with pytest.raises(subprocess.TimeoutExpired):
                 bystander.wait(0.5)
-    writer.close()
