@@ -35,6 +35,10 @@ class KubernetesApi:
         """Pods that went after they were listed."""
         self.statuses: dict[str, dict[str, Any]] = {}
         """Of pods that are asked for by name."""
+        self.objects: dict[str, Any] = {}
+        """What it answers with for a pod that is asked for by name, instead of a pod; bytes as they are."""
+        self.more_items: list[Any] = []
+        """What stands in a list of pods before the pods."""
         self.lists: list[dict[str, list[str]]] = []
         """The queries of all lists."""
         self.patches: list[tuple[str, dict[str, Any]]] = []
@@ -54,12 +58,14 @@ class KubernetesApi:
                 if name := parts.path.removeprefix(PODS).lstrip("/"):
                     return self._answer_pod(name)
                 api.lists.append(parse_qs(parts.query))
-                metadata = [{"name": name, "annotations": notes} for name, notes in api.pods.items()]
-                return self._answer({"items": [{"metadata": one} for one in metadata] or None})  # null, as the real one
+                pods = [{"metadata": {"name": name, "annotations": notes}} for name, notes in api.pods.items()]
+                return self._answer({"items": [*api.more_items, *pods] or None})  # null, as the real one
 
             def _answer_pod(self, name: str) -> None:
                 if name not in api.pods or name in api.gone:
                     return self._answer({"message": f'pods "{name}" not found'}, 404)
+                if name in api.objects:
+                    return self._answer(api.objects[name])
                 container = {"name": "worker", "resources": {"limits": {"memory": "512Mi"}}}
                 return self._answer({"spec": {"containers": [container]}, "status": api.statuses.get(name, {})})
 
@@ -77,7 +83,8 @@ class KubernetesApi:
                 return self._answer({"metadata": {"name": name}})
 
             def _answer(self, body: object, status: int = 200) -> None:
-                content = json.dumps({"message": "no"} if api.refusal else body).encode()
+                said = {"message": "no"} if api.refusal else body
+                content = said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(api.refusal or status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))

@@ -194,6 +194,17 @@ async def test_a_pod_that_goes_meanwhile_is_no_failure(
     assert "longhaul_kubernetes_failures_total" not in "".join(replica.metrics())
 
 
+@pytest.mark.fault("F49")
+async def test_pods_that_cannot_be_read_hide_no_others(
+    connection: Connection, api: KubernetesApi, start: Callable[..., Replica]
+) -> None:
+    api.more_items = [None, [], "pod", {"metadata": None}, {"metadata": {"name": 7, "annotations": [COST]}}]
+    await start_job(connection, await worker(connection, "pod-1"), interruptible=True)
+    replica = start()
+    wait_for(lambda: api.pods["pod-1"] == {COST: "1"}, timeout_seconds=20, what="the busy pod carries its cost")
+    assert replica.metrics()["longhaul_controller_duty_failures_total{deletion_cost}"] == 0
+
+
 def test_a_pool_without_pods_ends_no_controller(start: Callable[..., Replica], api: KubernetesApi) -> None:
     """Scaled to zero: the list has null for its items then."""
     api.pods.clear()

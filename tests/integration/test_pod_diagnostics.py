@@ -25,6 +25,8 @@ LATER, BEFORE = timedelta(seconds=5), timedelta(hours=-1)
 OOM = {"reason": "OOMKilled", "exitCode": 137}
 EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
 
+UNKNOWN = {"reason": "ContainerStatusUnknown", "exitCode": 137, "startedAt": None, "finishedAt": None}
+
 
 def restarted(end: dict[str, Any], ended: timedelta = LATER) -> dict[str, Any]:
     """The status of a pod whose container ended so, so long after the worker came, and was started again."""
@@ -41,10 +43,8 @@ def api() -> Iterator[KubernetesApi]:
 
 
 @pytest.fixture
-async def connection(
-    api: KubernetesApi, database_url: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Connection]:
-    """A ledger with a controller that knows Kubernetes."""
+def controller(api: KubernetesApi, database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Replica]:
+    """A controller that knows Kubernetes."""
     api.write_kubeconfig(tmp_path / "kubeconfig")
     controller = Replica(
         "controller",
@@ -56,10 +56,16 @@ async def connection(
         POD_NAMESPACE="longhaul",
         KUBECONFIG=str(tmp_path / "kubeconfig"),
     )
+    yield controller
+    controller.end()
+
+
+@pytest.fixture
+async def connection(controller: Replica, database_url: str) -> AsyncIterator[Connection]:
+    """The controller's ledger."""
     async with await connect(database_url, application_name="test") as connection:
         await queues.declare(connection, [given.QUEUE])
         yield connection
-    controller.end()
 
 
 async def lose_a_job(connection: Connection, worker: str = "pod-1") -> UUID:
@@ -108,6 +114,12 @@ async def read_end(connection: Connection, id: UUID) -> dict[str, Any]:
             "The pod that ran this job is gone (Evicted): The node was low on resource: memory.",
             {"pod": "Evicted", "pod_message": EVICTED["message"]},
         ),
+        (  # as the kubelet reports a container that it lost with an evicted pod
+            lambda: {**EVICTED, "containerStatuses": [{"name": "worker", "state": {"terminated": UNKNOWN}}]},
+            "lease_lost",
+            "The pod that ran this job is gone (Evicted): The node was low on resource: memory.",
+            {"pod": "Evicted", "pod_message": EVICTED["message"]},
+        ),
         # What an earlier container of the pod died of is not this worker's end.
         (
             lambda: restarted(OOM, BEFORE),
@@ -116,7 +128,7 @@ async def read_end(connection: Connection, id: UUID) -> dict[str, Any]:
             {},
         ),
     ],
-    ids=["killed for memory", "exited", "evicted", "runs on"],
+    ids=["killed for memory", "exited", "evicted", "lost with an evicted pod", "runs on"],
 )
 async def test_the_pod_tells_how_it_ended(
     connection: Connection,
@@ -147,3 +159,28 @@ async def test_without_kubernetes_a_job_is_reaped_all_the_same(
         api.refusal = 403
     end = await read_end(connection, await lose_a_job(connection))
     assert (end["error"]["code"], end["evidence"]) == ("lease_lost", {})
+
+
+@pytest.mark.fault("F49")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [None],
+        "a pod",
+        {"status": None, "spec": []},
+        {"status": {"containerStatuses": {"worker": 1}, "reason": 7}},
+        {"status": {"containerStatuses": [None, {"state": {"terminated": {"exitCode": "137", "finishedAt": 12}}}]}},
+        b'{"status": ',
+        b'{"status": {"reason": "\\ud800"}}',
+        b"\xff" * 1000,
+    ],
+    ids=str,
+)
+async def test_a_pod_that_cannot_be_read_costs_its_job_no_more_than_evidence(
+    connection: Connection, api: KubernetesApi, controller: Replica, answer: object
+) -> None:
+    api.objects["pod-1"] = answer
+    end = await read_end(connection, await lose_a_job(connection))
+    assert end["error"]["code"] == "lease_lost"
+    assert controller.metrics()["longhaul_controller_duty_failures_total{reap}"] == 0

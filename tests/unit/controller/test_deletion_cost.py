@@ -6,7 +6,7 @@ import pytest
 
 from longhaul.ledger.workers import Work
 from longhaul_controller.deletion_cost import COST, SAFE_TO_EVICT, UNINTERRUPTIBLE, Patch, plan
-from longhaul_controller.pods import Pod
+from longhaul_controller.pod_objects import Pod
 
 
 def work(worker: str, lost_seconds: float = 0.0, *, is_interruptible: bool = True) -> Work:

@@ -14,7 +14,8 @@ from longhaul.ledger.workers import Work
 from longhaul_controller import metrics
 from longhaul_controller.duty import Duty
 from longhaul_controller.failures import FailureLog
-from longhaul_controller.pods import UNREACHABLE, KubernetesError, Pod, Pods
+from longhaul_controller.pod_objects import Pod
+from longhaul_controller.pods import UNREACHABLE, KubernetesError, Pods
 from longhaul_controller.ports import AcquireConnection
 from longhaul_controller.settings import ControllerSettings
 

@@ -10,8 +10,13 @@ from longhaul.errors import LonghaulError
 
 _log = structlog.get_logger(__name__)
 
+
+class Outage(Exception):
+    """A server did not answer, or refused. Its subclasses are logged without a traceback."""
+
+
 _MAX_CHARACTERS = 500
-_OUTAGES = (LonghaulError, OSError, psycopg.OperationalError, psycopg.InterfaceError, redis.RedisError)
+_OUTAGES = (Outage, LonghaulError, OSError, psycopg.OperationalError, psycopg.InterfaceError, redis.RedisError)
 """What servers that are away look like. Anything else may be a defect, so its traceback is logged."""
 
 

@@ -15,6 +15,7 @@ from longhaul.ledger.leases import Loss, LostOwner, Written
 from longhaul.ledger.queues import Due
 from longhaul_controller.ports import ControllerLedger, LeaderSession
 
+
 @dataclass(frozen=True)
 class PostgresLeaderSession:
     """The functions of `longhaul.ledger.leadership` on one session."""
