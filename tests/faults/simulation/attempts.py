@@ -26,6 +26,8 @@ class AttemptLog:
     """Log lines that left its process, in order."""
     written: int = 0
     """How many of them are written, or counted as dropped."""
+    is_started: bool = False
+    """A process began with it."""
     outcome: Ending | None = None
     """As its process reported it."""
     causes: set[str] = field(default_factory=set)
@@ -93,5 +95,7 @@ class AttemptLog:
             case Ending.CANCELLED:
                 return None if before.cancel_requested else "I6: nobody cancelled it"
             case Ending.HANDED_OVER:
-                return None if self.causes & {"killed", "drained"} else "I6: nothing asked it to hand over"
+                if not self.is_started:
+                    return None  # it was claimed for a process that died meanwhile
+                return None if "drained" in self.causes else "I6: nothing asked it to hand over"
         return "I6: its owner ended it as lost"

@@ -137,6 +137,7 @@ class Child:
         channel = session.channel
         assert channel is not None
         self.lease = Lease(job_id=claimed.job_id, epoch=claimed.epoch)
+        self.world.checker.log_of(self.lease).is_started = True
         outcome = await self._run(claimed, channel)
         session.end_attempt()
         if self.kernel.random.random() < 0.1:

@@ -319,7 +319,8 @@ async def lose_messages(world: World) -> None:
     world.network.badness = world.kernel.random.choice((0.02, 0.1, 0.3))
     await asyncio.sleep(world.draw(1, 12))
     world.network.badness = 0.0
-    await asyncio.sleep(times.SETTLE)  # the last answers are still on their way
+    await asyncio.sleep(times.SETTLE)
+    await asyncio.sleep(world.network.bad_until - world.kernel.now)  # the last answers are still on their way
     world.network_bad_until = world.kernel.now
     world.checker.relief()
 

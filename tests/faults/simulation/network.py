@@ -36,6 +36,8 @@ class Network:
         """Hosts and the servers that they can't reach: packets vanish without a word."""
         self.badness = 0.0
         """The share of messages that meet a fate."""
+        self.bad_until = 0.0
+        """When the last message that met a fate has come to its end."""
         self.fates: dict[Fate, int] = {}
         self._kernel = kernel
         self._random = kernel.random
@@ -212,6 +214,8 @@ class Line:
             self._fail(answer, 0.001, self.away("the connection is closed"))
             return
         fate = network.fate()
+        if fate is not None:
+            network.bad_until = max(network.bad_until, server.kernel.now + 1.2 * self.timeout_seconds)
         if fate is Fate.REQUEST_LOST:
             self._generation = -1  # a lost packet is sent again; what loses a request breaks the connection
             self._fail(answer, self.timeout_seconds * random.random(), self.away("connection reset"))
