@@ -49,7 +49,9 @@ class Api:
             if not answer.done():
                 answer.set_result(job)
 
-        self.process.after(0.001, self._serve, key, terms, params, lambda job: world.kernel.outside.after(0.001, reply, job))
+        self.process.after(
+            0.001, self._serve, key, terms, params, lambda job: world.kernel.outside.after(0.001, reply, job)
+        )
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 job = await answer

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from longhaul.machine import Change, Job, Terms
 from tests.faults.simulation import faults, times
 from tests.faults.simulation.api import Api
 from tests.faults.simulation.controller import Controller
@@ -20,7 +21,6 @@ from tests.faults.simulation.worker import Child
 from tests.faults.simulation.world import Design
 
 from longhaul import machine
-from longhaul.machine import Change, Job, Terms
 
 
 class EndIgnoresTheEpoch(Database):

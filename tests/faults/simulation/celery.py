@@ -9,12 +9,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import redis
-from tests.faults.simulation import tasks
+from tests.faults.simulation import tasks, times
 from tests.faults.simulation.broker import RedisLine
 from tests.faults.simulation.child import Child
 from tests.faults.simulation.kernel import Process
 from tests.faults.simulation.wire import PIPE_SECONDS, Connection
-from tests.faults.simulation import times
 
 from longhaul_worker.session import frames
 

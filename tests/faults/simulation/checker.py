@@ -20,7 +20,7 @@ from tests.reference_model import Change, Job, is_suspect
 
 from longhaul.ledger.leases import AttemptEnd, Lease, Record, Written
 from longhaul.results import StoredResult
-from longhaul.states import TERMINAL, TRANSITIONS, Ending, State
+from longhaul.states import TERMINAL, TRANSITIONS, State
 
 
 class Checker:
@@ -66,6 +66,7 @@ class Checker:
         """Under which epoch each job saved its last checkpoint, and at which step."""
         self._delays: dict[UUID, float] = {}
         self._unowned_since: dict[Lease, float] = {}
+        self._ousted_since: dict[Lease, float] = {}
 
     def trouble(self) -> None:
         """Something that all depend on is gone."""
@@ -249,7 +250,28 @@ class Checker:
                 self.kernel.fail(f"I8: nobody runs it for {seconds:.1f} s: {job}")
         self._unowned_since = unowned
 
-    def finish(self, rows: dict[UUID, Job], keys: int) -> None:
+    def watch_working(self, working: Iterable[Lease], rows: Mapping[UUID, Job]) -> None:
+        """F6, looked at again and again: which attempts healthy processes work at."""
+        now = self.kernel.now
+        ousted: dict[Lease, float] = {}
+        for lease in working:
+            job = rows[lease.job_id]
+            if job.epoch == lease.epoch and job.state is State.RUNNING:
+                continue
+            since = ousted[lease] = self._ousted_since.get(lease, now)
+            seconds = now - max(since, self.calm_since)
+            if not self.troubles and seconds > times.RENEW + 2.0:
+                self.kernel.fail(f"a process works for {seconds:.1f} s at a job that is not its own any more: {lease}")
+        self._ousted_since = ousted
+
+    def saved(self, lease: Lease, row: Job, state: Mapping[str, Any]) -> None:
+        """A task was told that its checkpoint is safe."""
+        if row.epoch != lease.epoch or row.state is not State.RUNNING or "outage" in self.log_of(lease).causes:
+            return
+        if row.checkpoint is None or orjson.loads(row.checkpoint) != state:
+            self.kernel.fail(f"I7: a checkpoint was called safe, and is not: {state}, {row}")
+
+    def finish(self, rows: dict[UUID, Job], keys: int, running: Mapping[str, object]) -> None:
         """At the end, when all has been well for long."""
         if len(self.accepted) != keys:
             self.kernel.fail(f"I1: {keys - len(self.accepted)} clients never got an answer")
@@ -259,6 +281,8 @@ class Checker:
                 self.kernel.fail(f"I1: job {id} of key {key} was accepted, and is lost")
             elif job.state not in TERMINAL:
                 self.kernel.fail(f"I1: accepted, and never ended: {job}")
+        if running:
+            self.kernel.fail(f"the scaler still believes that something runs: {running}")
         if len(set(self.accepted.values())) != keys or len(rows) != keys:
             self.kernel.fail(f"{keys} jobs were asked for, and there are {len(rows)}: {self.accepted}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tests.faults.simulation import tasks
-from tests.faults.simulation.kernel import Process
+from tests.faults.simulation.kernel import Process, ProcessExit
 from tests.faults.simulation.tasks import Fortune, Params
 from tests.faults.simulation.wire import PIPE_SECONDS, ChildWire, Connection
 
@@ -159,6 +159,8 @@ class Child:
         result: bytes | None = None
         try:
             result = await self._call(claimed, channel)
+        except ProcessExit:
+            raise
         except BaseException as error:  # noqa: BLE001 - as in `execute`: whatever leaves the task is its end
             raised = error
         channel.in_task = False
@@ -286,6 +288,9 @@ class Run:
             raise AttemptOver
         if isinstance(answer, Refused):
             raise AttemptOver if answer.code == "attempt_over" else Permanent(answer.message)
+        world, lease = self._child.world, Lease(job_id=self._id, epoch=self._epoch)
+        if self._child.keeper.recorder.is_up:  # otherwise it is safe with the keeper
+            world.checker.saved(lease, world.database.rows[self._id], state)
         channel.raise_if_stopped()
 
     # What may go wrong in it.

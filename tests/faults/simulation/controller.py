@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 class Controller:
     """Lives as long as its process."""
 
-    leader_type = Leader
-    reaper_type = Reaper
-    rering_type = Rering
-
     def __init__(self, world: World, name: str, *, has_seen_ledger: bool = False) -> None:
         self.world, self.kernel = world, world.kernel
         self.name = name
@@ -41,11 +37,11 @@ class Controller:
             self.leader._up_since, self.leader._seen_at = self.kernel.now - times.LEASE, self.kernel.now
 
     def _build(self) -> None:
-        self.leader = self.leader_type(self._connect, reconnect_seconds=times.RECONNECT)
+        self.leader = Leader(self._connect, reconnect_seconds=times.RECONNECT)
         redis = RedisDoorbells(RedisLine(self.process, self.world.redis), self.world.redis)
         has_diagnostics = self.kernel.random.random() < 0.3
         duties: list[Duty] = [
-            self.reaper_type(
+            Reaper(
                 self.leader,
                 self._acquire,
                 doorbells=redis,
@@ -54,7 +50,7 @@ class Controller:
                 interval_seconds=times.TICK / 2,
                 diagnostics=self if has_diagnostics else None,
             ),
-            self.rering_type(self._acquire, redis, interval_seconds=times.TICK),
+            Rering(self._acquire, redis, interval_seconds=times.TICK),
             Demand(self._acquire, redis, interval_seconds=times.TICK),
         ]
         self.process.start(self.leader.run())

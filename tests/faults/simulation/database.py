@@ -14,10 +14,12 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg import errors
-from tests.faults.simulation import tasks, times
+from tests import reference_model
+from tests.faults.simulation import tasks
 from tests.faults.simulation.checker import Checker
 from tests.faults.simulation.kernel import Kernel
 from tests.faults.simulation.network import Line, Network, Server
+from tests.reference_model import Change, Job, Terms
 
 from longhaul.errors import SchemaMismatch
 from longhaul.ledger import leases
@@ -26,8 +28,6 @@ from longhaul.ledger.leases import AttemptEnd, Lease, LostOwner, Record, Written
 from longhaul.ledger.queues import Due
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, State, decide
-from tests import reference_model
-from tests.reference_model import Change, Job, Terms
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -170,9 +170,7 @@ class Database(Server):
 
     def apply_record(self, job: Job, one: Record) -> Change | None:
         types = [note.type for note in one.notes]
-        return reference_model.record(
-            job, one.lease.epoch, types, progress=one.progress, checkpoint=one.checkpoint
-        )
+        return reference_model.record(job, one.lease.epoch, types, progress=one.progress, checkpoint=one.checkpoint)
 
     def count_reports(self, held: Sequence[Lease]) -> dict[Lease, int]:
         counts = {lease: self._check.reports[lease] for lease in held}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 from contextlib import suppress
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import psycopg
@@ -111,6 +111,15 @@ class Server:
         self._lying.append(do)
 
 
+class Question:
+    """Whoever waits for an answer, now."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: asyncio.Future[Any]) -> None:
+        self.answer = answer
+
+
 class Line:
     """A connection of a process to a server. Once it broke it stays broken: open another one."""
 
@@ -172,20 +181,23 @@ class Line:
     async def ask(self, operation: Callable[..., T], *arguments: Any) -> T:
         """Have the server do something, and wait for its answer."""
         server, network = self._server, self._network
-        answer: asyncio.Future[T] = self.process.loop.create_future()
+        question = Question(self.process.loop.create_future())
         if self.is_pooled and server.is_up:
             self._generation = server.generation
         if network.badness == 0.0 and not server.is_hung and not network.cuts and server.is_up and self.is_known:
-            self._serve(answer, operation, arguments)
+            self._serve(question, operation, arguments)
         else:
-            self._ask_in_bad_times(answer, operation, arguments)
+            self._ask_in_bad_times(question, operation, arguments)
         try:
-            return await answer
+            answer: T = await question.answer
         except asyncio.CancelledError:
-            await self._give_up(answer)
+            if self.cancel_seconds:
+                question.answer = self.process.loop.create_future()
+                await self._cancel(question)
             raise
+        return answer
 
-    def _serve(self, answer: asyncio.Future[Any], operation: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def _serve(self, question: Question, operation: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Do it, and send the answer."""
         self.heard_at = self._server.kernel.now
         result: Any = None
@@ -196,53 +208,49 @@ class Line:
             raise
         except Exception as refusal:  # noqa: BLE001 - what the server answers
             error = refusal
-        self.process.after(
-            self._network.latency(), self._deliver, answer, result, error, self._server.generation
-        )
+        self.process.after(self._network.latency(), self._deliver, question, result, error, self._server.generation)
 
-    def _ask_in_bad_times(
-        self, answer: asyncio.Future[Any], operation: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> None:
+    def _ask_in_bad_times(self, question: Question, operation: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         server, network, random = self._server, self._network, self._server.kernel.random
         if self.is_cut:
             network.lay(
-                (self.process.host, server.name), lambda: self._arrive(answer, operation, arguments, answers=True)
+                (self.process.host, server.name), lambda: self._arrive(question, operation, arguments, answers=True)
             )
-            self._fail(answer, self.timeout_seconds, self.timed_out())
+            self._fail(question, self.timeout_seconds, self.timed_out())
             return
         if not server.is_up or not self.is_known:
-            self._fail(answer, 0.001, self.away("the connection is closed"))
+            self._fail(question, 0.001, self.away("the connection is closed"))
             return
         fate = network.fate()
         if fate is not None:
             network.bad_until = max(network.bad_until, server.kernel.now + 1.2 * self.timeout_seconds)
         if fate is Fate.REQUEST_LOST:
             self._generation = -1  # a lost packet is sent again; what loses a request breaks the connection
-            self._fail(answer, self.timeout_seconds * random.random(), self.away("connection reset"))
+            self._fail(question, self.timeout_seconds * random.random(), self.away("connection reset"))
         elif fate is Fate.CONFLICT:
-            self._fail(answer, self.timeout_seconds * random.choice((0.001, 0.5)), self.conflict())
+            self._fail(question, self.timeout_seconds * random.choice((0.001, 0.5)), self.conflict())
         elif fate is Fate.ANSWER_LOST:
-            self._arrive(answer, operation, arguments, answers=False)
+            self._arrive(question, operation, arguments, answers=False)
             self._generation = -1
-            self._fail(answer, self.timeout_seconds * random.random() + 0.01, self.away("connection reset"))
+            self._fail(question, self.timeout_seconds * random.random() + 0.01, self.away("connection reset"))
         elif fate is Fate.SLOW:
             seconds = self.timeout_seconds * random.random() * 1.2
-            server.kernel.outside.after(seconds, lambda: self._arrive(answer, operation, arguments, answers=True))
+            server.kernel.outside.after(seconds, lambda: self._arrive(question, operation, arguments, answers=True))
         else:
-            self._arrive(answer, operation, arguments, answers=True)
+            self._arrive(question, operation, arguments, answers=True)
 
     def _arrive(
-        self, answer: asyncio.Future[Any], operation: Callable[..., Any], arguments: tuple[Any, ...], *, answers: bool
+        self, question: Question, operation: Callable[..., Any], arguments: tuple[Any, ...], *, answers: bool
     ) -> None:
         """The request is at the server, which does it at once, or when it goes on. A process that gave up changes nothing."""
         server = self._server
         if not server.is_up or self._generation != server.generation:
-            self._fail(answer, 0.001, self.away("the connection is closed"))
+            self._fail(question, 0.001, self.away("the connection is closed"))
         elif server.is_hung:
-            server.lay(lambda: self._arrive(answer, operation, arguments, answers=answers))
-            self._fail(answer, self.hung_seconds, self.timed_out())
+            server.lay(lambda: self._arrive(question, operation, arguments, answers=answers))
+            self._fail(question, self.hung_seconds, self.timed_out())
         elif answers:
-            self._serve(answer, operation, arguments)
+            self._serve(question, operation, arguments)
         else:
             with suppress(psycopg.Error, redis.RedisError, LonghaulError, TypeError):
                 operation(*arguments)
@@ -250,28 +258,27 @@ class Line:
     hung_seconds = 1e9
     """How long the process waits for a server that holds the connection and does nothing."""
 
-    def _fail(self, answer: asyncio.Future[Any], seconds: float, error: Exception) -> None:
+    def _fail(self, question: Question, seconds: float, error: Exception) -> None:
         """No answer comes: the process learns it so much later."""
         if seconds < 1e8:
-            self.process.after(seconds, _settle, answer, None, error)
+            self.process.after(seconds, _settle, question, None, error)
 
-    async def _give_up(self, answer: asyncio.Future[Any]) -> None:
-        """What the driver does if its caller is cancelled while it waits."""
-        if self.cancel_seconds and not answer.done():
-            bad = self._server.is_hung or self.is_cut
-            await asyncio.wait([answer], timeout=self.cancel_seconds if bad else 0.01)
+    async def _cancel(self, question: Question) -> None:
+        """What the driver does if its caller is cancelled: it asks the server to cancel, and waits for what comes of it."""
+        is_bad = self._server.is_hung or self.is_cut
+        await asyncio.wait([question.answer], timeout=self.cancel_seconds if is_bad else 0.01)
+        self.hang_up()
 
-    def _deliver(
-        self, answer: asyncio.Future[Any], result: Any, error: Exception | None, generation: int
-    ) -> None:
+    def _deliver(self, question: Question, result: Any, error: Exception | None, generation: int) -> None:
         """The answer is there; perhaps not, if the server went down meanwhile."""
         server = self._server
         if server.generation != generation and server.kernel.random.random() < 0.5:
             error = self.away("server closed the connection unexpectedly")
-        _settle(answer, result, error)
+        _settle(question, result, error)
 
 
-def _settle(answer: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+def _settle(question: Question, result: Any, error: Exception | None) -> None:
+    answer = question.answer
     if answer.done():
         return
     if error is None:

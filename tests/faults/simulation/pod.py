@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from tests.faults.simulation import tasks, times
 from tests.faults.simulation.celery import Celery, Supervisor
@@ -73,7 +72,7 @@ class Pod:
         """A keeper that starts is another worker to the ledger."""
         self._starts += 1
         self.is_leaving = False
-        self.keeper = self.world.design.keeper(self, f"{self.name}.{self._starts}", self.disk)
+        self.keeper = Keeper(self, f"{self.name}.{self._starts}")
 
     @property
     def celery(self) -> Celery | None:
@@ -139,17 +138,12 @@ class Pod:
 class Keeper:
     """Lives as long as its process."""
 
-    recorder_type = Recorder
-    slots_type = Slots
-    server_type = SessionServer
-
-    def __init__(self, pod: Pod, name: str, folder: Path) -> None:
+    def __init__(self, pod: Pod, name: str) -> None:
         self.pod, self.world, self.kernel = pod, pod.world, pod.world.kernel
         self.name = name
         self.process = Process(self.kernel, f"{name}/keeper", pod.name)
         self.healthy_since = self.kernel.now
         self.is_draining = False
-        self._folder = folder
         self.worker = Worker(
             id=self.world.new_uuid(),
             name=pod.name,
@@ -165,12 +159,10 @@ class Keeper:
         settings = self.pod.settings
         self._must_go = asyncio.Event()
         self.supervisor = Supervisor(self)
-        spool = OutcomeSpool(self._folder)
-        self.recorder = self.recorder_type(
-            settings, self.worker, [tasks.TASK.spec], spool, self._announce, self._connect
-        )
-        self.slots = self.slots_type(settings, self.recorder, self, random=self.kernel.random.random)
-        self.server = self.server_type(self.slots)
+        spool = OutcomeSpool(self.pod.disk)
+        self.recorder = Recorder(settings, self.worker, [tasks.TASK.spec], spool, self._announce, self._connect)
+        self.slots = Slots(settings, self.recorder, self, random=self.kernel.random.random)
+        self.server = SessionServer(self.slots)
 
     async def _keep(self) -> None:
         loop = self.process.loop
@@ -186,8 +178,6 @@ class Keeper:
         signal = loop.create_task(self._must_go.wait())
         await asyncio.wait([done, signal], return_when=asyncio.FIRST_COMPLETED)
         self.is_draining = True
-        for lease in self.leases:
-            self.world.checker.log_of(lease).causes.add("drained")
         await drain(settings, self.recorder, self.slots, self.supervisor, celery)
         self.pod.exit()
 

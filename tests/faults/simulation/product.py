@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
-import longhaul_controller.duty
 import longhaul_controller.failures
 import longhaul_controller.leader
 import longhaul_controller.reaper
@@ -19,6 +18,9 @@ import longhaul_worker.result_upload
 import longhaul_worker.session.child
 import longhaul_worker.session.server
 import longhaul_worker.slots
+
+Change: TypeAlias = tuple[Any, str, Any]
+"""A class or module of the product, what is changed in it, and what takes its place."""
 
 _LOGGING = (
     longhaul_controller.failures,
@@ -56,16 +58,19 @@ def _nobody_reads(_line: str) -> None:
 
 
 @contextmanager
-def fitted() -> Iterator[_Log]:
-    """While a world runs."""
-    log, attempt = _Log(), vars(longhaul_worker.attempt)
-    before = [(vars(module), "_log", vars(module)["_log"]) for module in _LOGGING]
-    before += [(attempt, name, attempt[name]) for name in _SMALL]
-    for module in _LOGGING:
-        vars(module)["_log"] = log
-    attempt.update(_SMALL)
+def fitted(changes: Sequence[Change] = ()) -> Iterator[_Log]:
+    """While a world runs, with these changes of the product's code."""
+    log = _Log()
+    changes = [
+        *((module, "_log", log) for module in _LOGGING),
+        *((longhaul_worker.attempt, name, number) for name, number in _SMALL.items()),
+        *changes,
+    ]
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
     try:
         yield log
     finally:
-        for names, name, value in before:
-            names[name] = value
+        for owner, name, value in before:
+            setattr(owner, name, value)

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
+from tests import reference_model
 
 from longhaul.job import Job
 from longhaul.task import Task, TaskSpec
-from tests import reference_model
 
 QUEUE = "work"
 TASK_NAME = "task"

@@ -15,6 +15,7 @@ def _default(settings: type[Settings], name: str) -> float:
 
 
 LEASE = _default(Settings, "lease_seconds")
+RENEW = _default(Settings, "renew_seconds")
 RECONNECT = _default(Settings, "reconnect_seconds")
 TICK = _default(ControllerSettings, "tick_seconds")
 REDIS_SILENCE = _default(WorkerSettings, "redis_silence_seconds")

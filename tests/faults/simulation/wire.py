@@ -59,7 +59,7 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send it as a whole, or in two pieces."""
-        if self._is_closed:
+        if self._is_closed or not self._process.is_alive:
             return
         random = self._keeper.world.kernel.random
         self._waiting_bytes += len(data)

@@ -6,21 +6,21 @@ import asyncio
 import gc
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from tests.faults.simulation.api import Api, Client
+from tests.faults.simulation.broker import Redis
 from tests.faults.simulation.checker import Checker
 from tests.faults.simulation.controller import Controller
 from tests.faults.simulation.database import Database
-from tests.faults.simulation.broker import Redis
 from tests.faults.simulation.faults import FAULTS, Fault
 from tests.faults.simulation.kernel import Kernel, Process, Violation
 from tests.faults.simulation.network import Network
 from tests.faults.simulation.pod import Keeper, Pod
-from tests.faults.simulation.product import fitted
+from tests.faults.simulation.product import Change, fitted
 from tests.faults.simulation.settings import SimulatedStore, draw_settings
 from tests.reference_model import Job
 
@@ -31,16 +31,18 @@ QUIET_SECONDS = 240.0
 """After the last fault everything must have ended by then."""
 LOOK_SECONDS = 0.25
 """Between two looks of the checker at what runs."""
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+MOST_BACKLOG_BYTES = 8 * 1024 + 4 * 1024 + 1024
+"""The product's limit as `product` sets it, what is being written, and one line."""
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
 class Design:
     """What the world is built of: the product's code, or code that a test broke on purpose."""
 
+    changes: Sequence[Change] = ()
+    """Of the product's code."""
     database: Callable[[Kernel, Network, Checker], Database] = Database
-    keeper: Callable[[Pod, str, Path], Keeper] = Keeper
-    controller: type[Controller] = Controller
     api: Callable[[World, str], Api] = Api
     faults: Sequence[Fault] = FAULTS
     """What may strike."""
@@ -83,9 +85,7 @@ class World:
         self._connect_checker()
         random = self.kernel.random
         self.pods = [Pod(self, f"pod-{number}", draw_settings(self)) for number in range(2)]
-        self.controllers = [
-            design.controller(self, f"controller-{number}", has_seen_ledger=True) for number in range(2)
-        ]
+        self.controllers = [Controller(self, f"controller-{number}", has_seen_ledger=True) for number in range(2)]
         self.apis = [design.api(self, f"api-{number}") for number in range(2)]
         self.keys = random.randint(2, 5)
         self.clients = [
@@ -115,7 +115,7 @@ class World:
         outcome = Outcome(self.seed)
         try:
             self.kernel.run(QUIET_SECONDS, self._is_over)
-            self.checker.finish(self.database.rows, self.keys)
+            self.checker.finish(self.database.rows, self.keys, self.redis.running)
         except Violation as violation:
             outcome.violation = f"{self.kernel.now:.4f} s: {violation}"
             self.kernel.tell(f"VIOLATION: {violation}")
@@ -141,7 +141,8 @@ class World:
     def _is_over(self) -> bool:
         if len(self.checker.accepted) < self.keys or self._faults_now:
             return False
-        return all(state in TERMINAL for state in self.checker.states.values())
+        # The last look of the duty that tells the scaler shows that nothing runs any more.
+        return all(state in TERMINAL for state in self.checker.states.values()) and not self.redis.running
 
     async def _strike(self, fault: Fault, at: float) -> None:
         """At some time; or at the next statement, before its answer is there; or between two steps of a keeper."""
@@ -174,15 +175,38 @@ class World:
         """Again and again: what the checker can't see in the ledger."""
         while True:
             for pod in self.pods:
-                if not pod.keeper.recorder.is_up:
-                    for lease in pod.keeper.leases:
-                        self.checker.log_of(lease).causes.add("outage")
-                if not self.store.is_up:
-                    for lease in pod.keeper.leases:
-                        self.checker.log_of(lease).causes.add("store_away")
+                self._note_causes(pod.keeper)
             self.checker.watch_running(self.database.rows.values(), self._is_run)
+            self._watch_children()
+            self._watch_memory()
             self.note_capacity()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _note_causes(self, keeper: Keeper) -> None:
+        """What from now on may explain how the attempts of a keeper go."""
+        causes = {
+            "outage": not keeper.recorder.is_up,
+            "drained": keeper.is_draining,
+            "store_away": not self.store.is_up,
+        }
+        for lease in keeper.leases:
+            self.checker.log_of(lease).causes.update(cause for cause, is_so in causes.items() if is_so)
+
+    def _watch_children(self) -> None:
+        """F6: whoever lost a job is stopped."""
+        running = {
+            child.lease
+            for pod in self.pods
+            for child in pod.children
+            if child.process.is_running and pod.keeper.recorder.is_up and child.lease is not None
+        }
+        self.checker.watch_working(running, self.database.rows)
+
+    def _watch_memory(self) -> None:
+        for pod in self.pods:
+            for attempt in pod.keeper.recorder._attempts.values():
+                if attempt._backlog.bytes > MOST_BACKLOG_BYTES:
+                    self.kernel.fail(f"a keeper holds {attempt._backlog.bytes} bytes of what {attempt.lease} said")
 
     def draw(self, low: float, high: float) -> float:
         return self.kernel.random.uniform(low, high)
@@ -198,7 +222,7 @@ class World:
         return self._pids
 
     def start_controller(self, number: int) -> None:
-        self.controllers[number] = self.design.controller(self, f"controller-{number}")
+        self.controllers[number] = self.Controller(self, f"controller-{number}")
 
     def start_api(self, number: int) -> None:
         self.apis[number] = self.design.api(self, f"api-{number}")
@@ -239,7 +263,10 @@ def simulate(seed: int, design: Design = Design(), *, tells: bool = False) -> Ou
     was_enabled = gc.isenabled()
     gc.disable()  # what is collected runs its `finally`
     place = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="longhaul-simulation-", dir=place) as folder, fitted() as product:
+    with (
+        tempfile.TemporaryDirectory(prefix="longhaul-simulation-", dir=place) as folder,
+        fitted(design.changes) as product,
+    ):
         world = World(seed, design, Path(folder), tells=tells)
         product.tell = world.kernel.tell
         try:
