@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from heapq import heappop, heappush
@@ -118,7 +119,8 @@ class Kernel:
                     pass
                 except Exception as error:
                     if self.violation is None:
-                        raise Violation(f"a callback of {process.name} raised {error!r}") from error
+                        where = traceback.extract_tb(error.__traceback__)[-1]
+                        raise Violation(f"{process.name} raised {error!r} in {where}") from error
                 if self.violation is not None:
                     raise self.violation
                 if self.now >= ask_at:
@@ -184,8 +186,15 @@ class Process:
         kernel.processes.append(self)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine in this process."""
-        return self.loop.create_task(work)
+        """Run a coroutine in this process. What it raises ends the world: nobody else would see it."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(self._retrieve)
+        return task
+
+    def _retrieve(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Violation | ProcessExit):
+            raise error
 
     def run_now(self, call: Callable[[], None]) -> None:
         """Run what belongs to this process, from outside of it."""

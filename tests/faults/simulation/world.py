@@ -222,7 +222,7 @@ class World:
         return self._pids
 
     def start_controller(self, number: int) -> None:
-        self.controllers[number] = self.Controller(self, f"controller-{number}")
+        self.controllers[number] = Controller(self, f"controller-{number}")
 
     def start_api(self, number: int) -> None:
         self.apis[number] = self.design.api(self, f"api-{number}")
