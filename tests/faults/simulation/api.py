@@ -1,25 +1,32 @@
-"""A replica of the API, and the clients, who ask again until they are answered.
+"""The source of submits and cancels: a small twin of the API, and clients who ask again until they are answered.
 
-Sources: services/api/src/longhaul_api/{submissions,ringer}.py; services/core/src/longhaul/client.
+The API's own code is not run here; its tests do that.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from tests.faults.simulation import times
-from tests.faults.simulation.kernel import AWAY, Away, Process, Steps, Task, Wish
-from tests.faults.simulation.network import Line
-from tests.faults.simulation.work import draw_terms, draw_work
-
-from longhaul.machine import Terms
+import psycopg
+import redis
+from tests.faults.simulation import tasks
+from tests.faults.simulation.broker import RedisLine
+from tests.faults.simulation.kernel import Process
+from tests.faults.simulation.ledger import DatabaseLine
+from tests.reference_model import Terms
 
 if TYPE_CHECKING:
     from tests.faults.simulation.world import World
 
 DEADLINE_SECONDS = 5.0
 """I5: an API answers in this time, or its client gives up on it."""
+
+
+class NoAnswer(Exception):
+    """The client does not know what became of its request."""
 
 
 class Api:
@@ -30,42 +37,50 @@ class Api:
         self.name = name
         self.process = Process(world.kernel, name, name)
 
-    def submit(self, key: int, terms: Terms) -> Wish:
-        """A request of a client: the id of its job, once that is committed. Raises Away."""
-
-        def start(task: Task) -> None:
-            kernel = self.world.kernel
-            if not self.process.is_alive or kernel.random.random() < self.world.network.badness:
-                task.go_on(0.01, AWAY)
-                return
-            task.go_on(DEADLINE_SECONDS, AWAY)
-            kernel.after(0.001, lambda turn: self._serve(task, turn, key, terms), task.turn, self.process)
-
-        return start
-
-    def _serve(self, task: Task, turn: int, key: int, terms: Terms) -> None:
-        self.process.start(self._handle(task, turn, key, terms))
-
-    def _handle(self, task: Task, turn: int, key: int, terms: Terms) -> Steps:
+    async def submit(self, key: int, terms: Terms, params: tasks.Params) -> UUID:
+        """A request of a client: the id of its job, once that is committed. Raises NoAnswer."""
         world = self.world
-        id = world.new_id(key)
-        line = Line(self.process, world.database, timeout_seconds=2.0)
-        try:
-            job: int = yield from self._commit(line, key, id, terms)
-        except Away:
-            line.hang_up()
-            if task.turn == turn:
-                task.go_on(0.001, AWAY)  # 503
-            return
-        if task.turn == turn and world.kernel.random.random() >= world.network.badness:
-            task.go_on(0.001, job)  # 202, unless its connection is gone
-        if job == id:
-            line = Line(self.process, world.redis, timeout_seconds=times.REDIS_TIMEOUT)
-            with suppress(Away):  # the controller rings
-                yield line.ask(world.redis.ring, 1)
+        if not self.process.is_alive or world.kernel.random.random() < world.network.badness:
+            await asyncio.sleep(0.01)
+            raise NoAnswer
+        answer: asyncio.Future[UUID | None] = world.kernel.outside.loop.create_future()
 
-    def _commit(self, line: Line, key: int, id: int, terms: Terms) -> Steps:
-        return (yield line.ask(self.world.database.submit, key, id, terms))
+        def reply(job: UUID | None) -> None:
+            if not answer.done():
+                answer.set_result(job)
+
+        self.process.after(
+            0.001, self._serve, key, terms, params, lambda job: world.kernel.outside.after(0.001, reply, job)
+        )
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                job = await answer
+        except TimeoutError:
+            raise NoAnswer from None
+        if job is None or world.kernel.random.random() < world.network.badness:
+            raise NoAnswer
+        return job
+
+    def _serve(self, key: int, terms: Terms, params: tasks.Params, reply: object) -> None:
+        self.process.start(self._handle(key, terms, params, reply))
+
+    async def _handle(self, key: int, terms: Terms, params: tasks.Params, reply: object) -> None:
+        world = self.world
+        assert callable(reply)
+        id = world.new_uuid()
+        try:
+            job = await self._commit(key, id, terms, params)
+        except psycopg.Error:
+            reply(None)  # 503
+            return
+        reply(job)  # 202
+        if job == id:
+            with suppress(redis.RedisError):  # the controller rings
+                await RedisLine(self.process, world.redis).ask(world.redis.ring, {tasks.QUEUE: 1})
+
+    async def _commit(self, key: int, id: UUID, terms: Terms, params: tasks.Params) -> UUID:
+        line = DatabaseLine(self.process, self.world.database)
+        return await line.ask(self.world.database.submit, key, id, terms, params)
 
 
 class Client:
@@ -75,28 +90,22 @@ class Client:
         self._world = world
         self._key = key
         self._cancels_after = cancels_after
-        self._at = at
         random = world.kernel.random
-        self._terms = draw_terms(random)
-        world.works_by_key[key] = draw_work(random)
-        Process(world.kernel, f"client-{key}", "outside").start(self._want())
+        self._terms = tasks.draw_terms(random)
+        self._params = tasks.draw_params(random, token=random.randrange(10**6))
+        world.kernel.outside.start(self._want(at))
 
-    def _want(self) -> Steps:
+    async def _want(self, at: float) -> None:
         world, random = self._world, self._world.kernel.random
-        yield self._at
+        await asyncio.sleep(at)
         while True:
             try:
-                job: int = yield random.choice(world.apis).submit(self._key, self._terms)
+                job = await random.choice(world.apis).submit(self._key, self._terms, self._params)
                 break
-            except Away:
-                yield 0.1 + 0.9 * random.random()
+            except NoAnswer:
+                await asyncio.sleep(0.1 + 0.9 * random.random())
         world.checker.answered(self._key, job)
         if self._cancels_after is not None:
-            yield self._cancels_after
-            yield from self._cancel(job)
-
-    def _cancel(self, job: int) -> Steps:
-        database = self._world.database
-        process = Process(self._world.kernel, f"client-{self._key}", "outside")
-        with suppress(Away):
-            yield Line(process, database, timeout_seconds=2.0).ask(database.cancel, job)
+            await asyncio.sleep(self._cancels_after)
+            with suppress(psycopg.Error):
+                await DatabaseLine(world.kernel.outside, world.database).ask(world.database.cancel, job)

@@ -13,7 +13,7 @@ from statistics import median
 from tests.faults.simulation import times
 from tests.faults.simulation.world import Design, Outcome, simulate
 
-BATCH = 250
+BATCH = 25
 """Seeds that a process takes at a time."""
 
 
@@ -31,6 +31,8 @@ class Report:
     virtual_seconds: float = 0.0
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
+    fortunes: Counter[str] = field(default_factory=Counter)
+    """How attempts were meant to go."""
     endings: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
     """Seconds from a lost worker (or from when database and broker were up, if later) to the job's next attempt."""
@@ -53,6 +55,7 @@ class Report:
         self.events += outcome.events
         self.virtual_seconds += outcome.virtual_seconds
         self.faults.update(outcome.faults)
+        self.fortunes.update(outcome.fortunes)
         self.endings.update(outcome.endings)
         self.recoveries += outcome.recoveries
         if outcome.violation is not None:
@@ -66,6 +69,7 @@ class Report:
         self.events += other.events
         self.virtual_seconds += other.virtual_seconds
         self.faults.update(other.faults)
+        self.fortunes.update(other.fortunes)
         self.endings.update(other.endings)
         self.recoveries += other.recoveries
         self.violations.update(other.violations)
@@ -76,6 +80,7 @@ class Report:
         yield f"steps simulated   {self.steps:,} in {self.virtual_seconds / 3600:,.1f} h of virtual time"
         yield f"jobs              {self.jobs:,}, {self.events:,} events; " + _counts(self.endings)
         yield f"faults            {self.faults.total():,} of {len(self.faults)} kinds: " + _counts(self.faults)
+        yield f"attempts          {self.fortunes.total():,}: " + _counts(self.fortunes)
         yield (
             f"recovery          {len(self.recoveries):,} lost jobs, median {self.recovery_median_seconds:.1f} s, "
             f"maximum {self.recovery_max_seconds:.2f} s (promised: {times.RECOVERY:g} s)"

@@ -18,7 +18,6 @@ LEASE = _default(Settings, "lease_seconds")
 RENEW = _default(Settings, "renew_seconds")
 RECONNECT = _default(Settings, "reconnect_seconds")
 TICK = _default(ControllerSettings, "tick_seconds")
-CANCEL_GRACE = _default(WorkerSettings, "cancel_grace_seconds")
 REDIS_SILENCE = _default(WorkerSettings, "redis_silence_seconds")
 
 RECOVERY = LEASE + 2.0
@@ -26,15 +25,9 @@ RECOVERY = LEASE + 2.0
 REDIS_TIMEOUT = 1.0
 """Of `doorbell.create_client`; Celery's own, for a BRPOP, is 5 s."""
 CELERY_TIMEOUT = 5.0
-ROUND_TIMEOUT = 8.0
-"""Of the keeper's `recorder`."""
-STATEMENT_TIMEOUT = CONNECT_TIMEOUT = 5.0
-LEADER_LOOK = 1.0
-LEADER_GAP = 3.0
+CONNECT_TIMEOUT = 5.0
+"""Of `longhaul.ledger.connection`."""
 LEADER_IDLE = 10.0
-LEADER_RESIGNS = 2.5
-"""All of the controller's `leader`."""
-DRAIN = 12.0
-HANDOVER = 6.0
-DRAIN_MARGIN = 2.0
-"""A drain of a minute, made short: what happens in it is the same."""
+"""`idle_session_timeout` of a leader's session: `longhaul_controller.ledger`."""
+SETTLE = 3.0
+"""After a fault: what was under way comes to its end."""

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tests import reference_model
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.integration.ledger.story import CLAIM_SECONDS, seconds
 from tests.integration.ledger.world import NARROW, RARE, World, nth
 
-from longhaul import machine
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues, retention
 from longhaul.ledger.claims import Claim
@@ -114,15 +114,15 @@ class Take(Move):
         """The jobs that the state machine lets this worker have, best first, where nobody else claims."""
         jobs, chosen, now = dict(world.jobs), [], seconds(datetime.now(UTC))
         for _ in range(self.slots):
-            best = machine.choose(
+            best = reference_model.choose(
                 jobs.values(),
                 owner=self.worker.id,
                 queue=self.queue,
                 tasks=self.worker.tasks,
                 now=now,
-                limits=world.limits.get(self.queue, machine.NO_LIMITS),
+                limits=world.limits.get(self.queue, reference_model.NO_LIMITS),
             )
-            change = best and machine.claim(best, owner=self.worker.id, now=now, lease_seconds=CLAIM_SECONDS)
+            change = best and reference_model.claim(best, owner=self.worker.id, now=now, lease_seconds=CLAIM_SECONDS)
             if change is None:
                 break
             jobs[change.job.id] = change.job
@@ -146,7 +146,7 @@ class Renew(Move):
             assert id not in held or not world.must_refuse(claim), f"I3: renewed with an old epoch: {claim}"
             assert id in held or not world.alone or world.must_refuse(claim), f"the owner was refused: {claim}"
             if world.alone and id in world.jobs:
-                renewed = machine.renew(
+                renewed = reference_model.renew(
                     world.jobs[id], claim.epoch, owner=self.worker.id, now=0.0, lease_seconds=given.LEASE_SECONDS
                 )
                 assert (id in held) == (renewed is not None), f"the state machine says otherwise: {claim}"
@@ -248,7 +248,7 @@ class Cancel(Move):
         for id in claimed if self.claimed else nth(list(world.accepted), self.pick):
             row = await jobs.cancel(connection, id)
             if world.alone and id in world.jobs:
-                assert (row is None) == (machine.cancel(world.jobs[id]) is None), (
+                assert (row is None) == (reference_model.cancel(world.jobs[id]) is None), (
                     f"the state machine says otherwise: {id}"
                 )
             if row is not None and row["state"] == State.CANCELLED:
@@ -286,7 +286,7 @@ class Reap(Move):
         time_passes = any(isinstance(one, LeasesRunOut) for one in world.step)
         reaped, now = await leases.reap(connection, limit=self.limit), seconds(datetime.now(UTC))
         if world.alone:
-            due = [id for id, job in world.jobs.items() if machine.reap(job, as_of=now, now=now)]
+            due = [id for id, job in world.jobs.items() if reference_model.reap(job, as_of=now, now=now)]
             assert len(reaped) == min(self.limit, len(due)), f"reaped {reaped}, and the state machine says {due}"
             assert {written.job_id for written in reaped} <= set(due)
         for written in reaped:
@@ -332,7 +332,9 @@ class Replay(Move):
         )
         if world.alone:
             there = [(id, world.jobs[id]) for id in origins if id in world.jobs]
-            expected = {id for id, job in there if machine.replay(job, None, now=0.0, dead_letters=self.dead_letters)}
+            expected = {
+                id for id, job in there if reference_model.replay(job, None, now=0.0, dead_letters=self.dead_letters)
+            }
             assert {row["origin_id"] for row in rows} == expected
         for row in rows:
             assert origins[row["origin_id"]] == row["id"]
@@ -348,7 +350,7 @@ class Discard(Move):
         ids = [id for pick in self.picks for id in nth(world.worth_replaying, pick)]
         discarded = await jobs.discard(connection, ids)
         if world.alone:
-            assert set(discarded) == {id for id in ids if id in world.jobs and machine.discard(world.jobs[id])}
+            assert set(discarded) == {id for id in ids if id in world.jobs and reference_model.discard(world.jobs[id])}
         for id in discarded:
             world.resolve(id, as_letter=True)
 

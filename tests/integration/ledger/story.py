@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from longhaul import machine
-from longhaul.machine import Change, Job, Terms
+from tests import reference_model
+from tests.reference_model import Change, Job, Terms
+
 from longhaul.states import TERMINAL, TRANSITIONS, Ending, State, decide
 
 Row = Mapping[str, Any]
@@ -61,7 +62,7 @@ def job_of(row: Row) -> Job:
 def submitted(row: Row, run_after: datetime | None = None) -> Job:
     """What a job was when it was submitted to be due then."""
     due = None if run_after is None else seconds(run_after)
-    return machine.submit(row["id"], job_of(row).terms, now=seconds(row["created_at"]), run_after=due).job
+    return reference_model.submit(row["id"], job_of(row).terms, now=seconds(row["created_at"]), run_after=due).job
 
 
 def tell(job: Job, history: Sequence[Row], *, owners: Mapping[int, Any], times_moved: bool) -> Job:
@@ -124,16 +125,16 @@ def _change(job: Job, event: Row, owners: Mapping[int, Any]) -> Change | None:
         transition = decide(Ending(data["ending"]), job.budget, jitter=0.0, delay_seconds=wish)
         result = {"writer": epoch} if transition.state is State.SUCCEEDED else None
         checkpoint = data.get("evidence", {}).get("checkpoint")
-        return machine.end(job, epoch, transition, now=now, result=result, checkpoint=checkpoint)
+        return reference_model.end(job, epoch, transition, now=now, result=result, checkpoint=checkpoint)
     match type:
         case "started":
-            return machine.claim(job, owner=owners[epoch], now=now, lease_seconds=CLAIM_SECONDS)
+            return reference_model.claim(job, owner=owners[epoch], now=now, lease_seconds=CLAIM_SECONDS)
         case "log":
-            return machine.record(job, epoch, ["log"])
+            return reference_model.record(job, epoch, ["log"])
         case "progress":
-            return machine.record(job, epoch, ["progress"], progress=data["fraction"])
+            return reference_model.record(job, epoch, ["progress"], progress=data["fraction"])
         case "checkpoint":
-            return machine.record(job, epoch, ["checkpoint"], checkpoint=data["checkpoint"])
+            return reference_model.record(job, epoch, ["checkpoint"], checkpoint=data["checkpoint"])
         case "cancel_requested" | "cancelled":
-            return machine.cancel(job)
+            return reference_model.cancel(job)
     return None

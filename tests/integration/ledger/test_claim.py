@@ -14,8 +14,7 @@ from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
-from longhaul.machine import PRIORITY_STEP_SECONDS
-from longhaul.states import Ending
+from longhaul.states import PRIORITY_STEP_SECONDS, Ending
 
 pytestmark = pytest.mark.anyio
 

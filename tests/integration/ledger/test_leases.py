@@ -14,8 +14,7 @@ from tests.integration.ledger.given import Claimer
 from longhaul.ledger import events, jobs, leases
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.leases import Lease
-from longhaul.machine import PRIORITY_STEP_SECONDS
-from longhaul.states import Ending
+from longhaul.states import PRIORITY_STEP_SECONDS, Ending
 
 pytestmark = pytest.mark.anyio
 

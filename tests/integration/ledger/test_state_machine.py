@@ -1,7 +1,7 @@
 """The state machine against a real PostgreSQL: clients, keepers and reapers at once, some with epochs of long ago.
 
 Hypothesis draws what they do; after every step the tables are held against what everyone was told, and each row against
-what the pure state machine (`longhaul.machine`) makes of the row before and of the events that came since: so the SQL
+what the pure state machine (`tests.reference_model`) makes of the row before and of the events that came since: so the SQL
 and the module that the simulation of faults runs on mean the same. The draws of a normal run are always the same; `LONGHAUL_TEST_EXAMPLES=2000` makes so many at
 random. PostgreSQL decides who is quicker, so not every failure repeats: what led to it is printed when it happens.
 """
@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.integration.ledger import given, moves, story
 from tests.integration.ledger.given import Claimer
 from tests.integration.ledger.world import NARROW, QUEUE_LIMITS, RARE, TASK_LIMITS, World
+from tests.reference_model import Limits
 
 from longhaul.ledger.connection import Connection, connect
-from longhaul.machine import Limits
 from longhaul.states import TERMINAL, Ending, State
 
 T = TypeVar("T")

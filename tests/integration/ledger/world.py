@@ -10,11 +10,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from tests.integration.ledger.given import Claimer
+from tests.reference_model import Job, Limits
 
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.jobs import NewJob
 from longhaul.ledger.leases import Written
-from longhaul.machine import Job, Limits
 from longhaul.states import TERMINAL, State
 
 T = TypeVar("T")

@@ -21,10 +21,13 @@ class Demand(Duty):
         self._doorbells = doorbells
         self._published: dict[str, frozenset[str]] | None = None
 
+    def lead_anew(self) -> None:
+        self._published = None
+
     async def run(self) -> None:
         """Publish once. Raises LedgerUnavailable or redis.RedisError."""
         if self._published is None:
-            # A pool that was removed while nobody led would keep its last number for ever.
+            # A pool whose last job ended while another replica or nobody led would keep its last number for ever.
             self._published = dict.fromkeys(await self._doorbells.read_pools(), frozenset())
         async with self._acquire() as ledger:
             running = {pool: frozenset(ids) for pool, ids in (await ledger.read_running_by_pool()).items()}

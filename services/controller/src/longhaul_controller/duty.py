@@ -29,6 +29,9 @@ class Duty(ABC):
     async def run(self) -> None:
         """Do it once. Whatever this raises is counted and reported, and the next run comes at its time."""
 
+    def lead_anew(self) -> None:  # noqa: B027 - most duties remember nothing
+        """This replica leads from now on. What it remembers of an earlier time may have been changed by another leader."""
+
     async def close(self) -> None:  # noqa: B027 - most duties hold nothing
         """Release what the duty holds, when the process ends."""
 
@@ -39,9 +42,14 @@ async def repeat(duty: Duty, leader: Leader) -> None:
     run = Containment(duty.run, deadline_seconds=duty.deadline_seconds)
     failures = FailureLog("duty_failed", "duty_recovered", duty=duty.name)
     counted = metrics.DUTY_FAILURES.labels(duty.name)
+    led = False
     while True:
         started_at = loop.time()
-        if leader.is_leader:
+        leads = leader.is_leader
+        if leads and not led:
+            duty.lead_anew()
+        led = leads
+        if leads:
             try:
                 await run()
                 failures.succeeded()

@@ -54,6 +54,10 @@ class Ending(StrEnum):
     """Its owner was not heard of for a whole lease."""
 
 
+PRIORITY_STEP_SECONDS = 300
+"""One step of priority is worth this much waiting: a job of priority 1 goes before those of priority 0 that have waited
+up to five minutes longer, and after those that have waited more. So order is by priority, then age, and none starves."""
+
 LONGEST_DELAY_SECONDS = 365 * 24 * 3600.0
 """Whatever backoff or wish says: a longer delay would pass what PostgreSQL's and Python's times can hold."""
 

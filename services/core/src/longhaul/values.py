@@ -62,7 +62,7 @@ def encode_json(value: object, *, what: str, max_bytes: int | None = None) -> by
     except (TypeError, ValueError, RecursionError) as error:
         raise Unstorable(f"{what} takes JSON that can be stored: {clean_text(error)}.") from None
     # orjson stores what is not finite as null, without a word.
-    if b"null" in encoded and (place := _find_not_finite(value)) is not None:
+    if b"null" in encoded and (place := find_not_finite(value)) is not None:
         raise Unstorable(f"{what} takes finite numbers: {place}. Send None or a text instead.")
     if max_bytes is not None and len(encoded) > max_bytes:
         raise Unstorable(
@@ -72,7 +72,7 @@ def encode_json(value: object, *, what: str, max_bytes: int | None = None) -> by
     return encoded
 
 
-def _find_not_finite(value: object) -> str | None:
+def find_not_finite(value: object) -> str | None:
     """Where a NaN or an infinity is; None if all numbers are finite."""
     pending: list[tuple[str, object]] = [("the value", value)]
     while pending:

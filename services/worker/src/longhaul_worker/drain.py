@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import structlog
 
@@ -11,13 +12,22 @@ from longhaul_worker import metrics
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.settings import WorkerSettings
 from longhaul_worker.slots import Slots
-from longhaul_worker.supervisor import Supervisor
 
 _log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_SECONDS = 1.0
 KILL_MARGIN_SECONDS = 2.0
 """What is left of the drain for the last writes, after a job that did not stop was killed."""
+
+
+class Celery(Protocol):
+    """What a drain asks of the supervisor."""
+
+    def stop(self) -> None:
+        """Hear no more doorbells, let the jobs end, then exit."""
+
+    def kill(self) -> None:
+        """End everything now."""
 
 
 async def wait_until_done(settings: WorkerSettings, recorder: Recorder, slots: Slots) -> None:
@@ -39,7 +49,7 @@ async def wait_until_done(settings: WorkerSettings, recorder: Recorder, slots: S
 
 
 async def drain(
-    settings: WorkerSettings, recorder: Recorder, slots: Slots, supervisor: Supervisor, celery: asyncio.Task[None]
+    settings: WorkerSettings, recorder: Recorder, slots: Slots, supervisor: Celery, celery: asyncio.Task[None]
 ) -> None:
     """Returns once nothing runs here and every outcome is written, at the latest when `drain_seconds` are over.
 

@@ -24,7 +24,7 @@ from longhaul.errors import Cancelled, HandOver, LonghaulError, Permanent, Retry
 from longhaul.job import Job
 from longhaul.states import Ending
 from longhaul.task import Task
-from longhaul.values import MAX_TRACEBACK_BYTES, clean_text
+from longhaul.values import MAX_TRACEBACK_BYTES, clean_text, find_not_finite
 from longhaul_worker.process_state import SOFT_LIMIT_SIGNAL, ProcessState
 from longhaul_worker.process_tree import adopt_orphans, end_descendants
 from longhaul_worker.session.child import EXIT_UNREPORTED, AttemptChannel, ChildSession
@@ -197,12 +197,17 @@ def _encode(task: Task[Any, Any], result: object, limit_bytes: int) -> bytes:
             f"The task returned {type(result).__name__}, and its signature says {task.result_model.__name__}."
         )
     assert isinstance(result, BaseModel)
+    place = None
     try:
         encoded = result.model_dump_json().encode()
         if len(encoded) <= limit_bytes:
-            orjson.loads(encoded)  # as every reader will: it refuses NaN, 1e400 and what is nested too deep
+            orjson.loads(encoded)  # as every reader will: it refuses 1e400 and what is nested too deep
+            # pydantic writes what is not finite as null, without a word.
+            place = find_not_finite(result.model_dump()) if b"null" in encoded else None
     except (ValueError, TypeError, RecursionError) as error:
         raise Unstorable(f"The result can't be stored as JSON: {clean_text(error)}.") from error
+    if place is not None:
+        raise Unstorable(f"The result can't be stored: {place}. Return None or a text instead.")
     if len(encoded) > limit_bytes:
         raise _ResultTooLarge(
             f"The result has {len(encoded):,} bytes and the limit is {limit_bytes:,}: store it and return where it is."

@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from typing import Protocol
 
+from longhaul_worker import evidence
 from longhaul_worker.process_tree import end_descendants, parent_of
 from longhaul_worker.supervisor import Supervisor
 
@@ -21,6 +22,9 @@ class PoolProcess(Protocol):
     async def wait_dead(self) -> None:
         """Until the process is dead."""
 
+    def read_peak_memory_bytes(self) -> int | None:
+        """The largest resident size that it had so far; None if it is dead or the system does not say."""
+
 
 class Processes(Protocol):
     """Which process is which."""
@@ -33,6 +37,9 @@ class Processes(Protocol):
 
     def open(self, pid: int) -> PoolProcess:
         """A pool child."""
+
+    def read_oom_kills(self) -> int:
+        """How many processes of this container the kernel has killed for memory."""
 
 
 class CeleryProcesses:
@@ -50,6 +57,9 @@ class CeleryProcesses:
 
     def open(self, pid: int) -> PoolProcess:
         return LinuxProcess(pid)
+
+    def read_oom_kills(self) -> int:
+        return evidence.read_oom_kills()
 
 
 class LinuxProcess:
@@ -78,3 +88,6 @@ class LinuxProcess:
             self._is_dead = True
             loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
+
+    def read_peak_memory_bytes(self) -> int | None:
+        return None if self._is_dead else evidence.read_peak_memory_bytes(self._pid)

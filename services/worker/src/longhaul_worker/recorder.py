@@ -222,20 +222,19 @@ class Recorder:
     async def _renew(self, ledger: WorkerLedger) -> None:
         self._renew_at = self._loop.time() + self._settings.renew_seconds
         await ledger.check_schema()  # a migration may have come that cuts this version off
-        await ledger.beat(self._worker, draining=self.is_draining)
         watched = list(self._attempts.values())
-        if not watched:
-            return
-        held = await ledger.renew(
-            [attempt.lease for attempt in watched],
-            worker_id=self._worker.id,
-            lease_seconds=self._settings.lease_seconds,
-        )
-        for attempt in watched:
-            if attempt.claim.job_id not in held:
-                self._lose(attempt)
-            elif held[attempt.claim.job_id]:
-                attempt.ask_to_cancel()
+        if watched:
+            held = await ledger.renew(
+                [attempt.lease for attempt in watched],
+                worker_id=self._worker.id,
+                lease_seconds=self._settings.lease_seconds,
+            )
+            for attempt in watched:
+                if attempt.claim.job_id not in held:
+                    self._lose(attempt)
+                elif held[attempt.claim.job_id]:
+                    attempt.ask_to_cancel()
+        await ledger.beat(self._worker, draining=self.is_draining)  # last: a ledger that refuses it takes no job away
 
     async def _record(self, ledger: WorkerLedger) -> None:
         await self._resolve_unanswered(ledger)

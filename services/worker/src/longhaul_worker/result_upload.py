@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import structlog
 
@@ -25,7 +26,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 10.0
 class ResultUpload:
     """Ends attempts whose task has returned a result. Raises ConfigurationError where the store's settings can't be right."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, random: Callable[[], float] = random.random) -> None:
         self._store = settings.create_result_store()
         self._inline_bytes = settings.result_limit_bytes
         self.limit_bytes = settings.result_limit_bytes
@@ -34,6 +35,7 @@ class ResultUpload:
             self._inline_bytes = min(settings.result_inline_bytes, settings.result_limit_bytes)
             self.limit_bytes = settings.stored_result_limit_bytes
         self._wait_seconds = settings.result_store_wait_seconds
+        self._random = random
 
     async def finish(self, attempt: Attempt, result: bytes) -> None:
         """End the attempt with its result (JSON text), wherever that is kept; as transient where the store stays away."""
@@ -70,5 +72,5 @@ class ResultUpload:
                 )
                 attempt.finish(Ending.TRANSIENT, error={"code": ResultStoreUnavailable.code, "message": message})
                 return
-            await asyncio.sleep(min(pause_seconds * random.uniform(0.5, 1.0), max(0.0, gives_up_at - loop.time())))
+            await asyncio.sleep(min(pause_seconds * (0.5 + 0.5 * self._random()), max(0.0, gives_up_at - loop.time())))
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)

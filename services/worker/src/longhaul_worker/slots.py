@@ -67,7 +67,14 @@ class PoolChild:
 class Slots:
     """`session.server.Owner` and `Peers`: what the sessions ask for. `heard_at` and the pulse tell the probes how Celery is."""
 
-    def __init__(self, settings: WorkerSettings, recorder: Recorder, processes: Processes) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        recorder: Recorder,
+        processes: Processes,
+        *,
+        random: Callable[[], float] = random.random,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.heard_at = self._loop.time()
         """When a doorbell was last heard, or an attempt ended."""
@@ -80,7 +87,7 @@ class Slots:
         self._settings = settings
         self._recorder = recorder
         self._processes = processes
-        self._upload = ResultUpload(settings)
+        self._upload = ResultUpload(settings, random=random)
         self._limits = frames.Limits(
             checkpoint_bytes=settings.checkpoint_limit_bytes, result_bytes=self._upload.limit_bytes
         )
@@ -89,8 +96,8 @@ class Slots:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._send_to_main: Callable[[bytes], None] = _send_nothing
         self._tasks: set[asyncio.Task[None]] = set()
-        self._oom_kills = evidence.read_oom_kills()
-        self._random: Callable[[], float] = random.Random().random
+        self._oom_kills = processes.read_oom_kills()
+        self._random = random
 
     @property
     def free(self) -> int:
@@ -108,7 +115,7 @@ class Slots:
         while True:
             for child in self._children.values():
                 if child.attempt is not None:
-                    peak = evidence.read_peak_memory_bytes(child.pid)
+                    peak = child.process.read_peak_memory_bytes()
                     child.attempt.peak_memory_bytes = peak or child.attempt.peak_memory_bytes
             await asyncio.sleep(SAMPLE_EVERY_SECONDS)
 
@@ -212,7 +219,7 @@ class Slots:
             random=self._random,
         )
         # Now too, since it may die before the first sample.
-        attempt.peak_memory_bytes = evidence.read_peak_memory_bytes(child.pid)
+        attempt.peak_memory_bytes = child.process.read_peak_memory_bytes()
         metrics.WAIT_SECONDS.labels(claim.queue).observe(claim.waited_seconds)
         metrics.SLOTS_BUSY.inc()
         _log.info("attempt_started", **_names(claim), pid=child.pid)
@@ -287,7 +294,7 @@ class Slots:
             if attempt is not None and attempt.child is not None:  # its lease was lost
                 metrics.SLOTS_BUSY.dec()
             return
-        oom_kills, before = evidence.read_oom_kills(), self._oom_kills
+        oom_kills, before = self._processes.read_oom_kills(), self._oom_kills
         self._oom_kills = oom_kills
         attempt.died(
             evidence.describe_exit(

@@ -8,8 +8,8 @@ from math import log2
 from random import Random
 from typing import TYPE_CHECKING
 
-from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.sizing.packing import Room
+from longhaul.states import PRIORITY_STEP_SECONDS
 from longhaul_cli.simulator.jobs import Job, Way, kept_seconds
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.events import ATTEMPT_ENDINGS
-from longhaul.machine import PRIORITY_STEP_SECONDS
-from longhaul.states import TERMINAL, State
+from longhaul.states import PRIORITY_STEP_SECONDS, TERMINAL, State
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 """Ids hold the time of the API's clock, `created_at` that of the database: rows are sought by the first."""

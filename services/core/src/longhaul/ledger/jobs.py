@@ -12,9 +12,8 @@ from uuid import UUID
 import orjson
 
 from longhaul.ledger.connection import Connection, dumps
-from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.results import StoredResult
-from longhaul.states import State
+from longhaul.states import PRIORITY_STEP_SECONDS, State
 
 COLUMNS = """id, tenant, task, queue, priority, state, params, metadata, epoch, retries, retries_max, interruptions,
     max_interruptions, timeout_seconds, progress, progress_message, checkpointed_at, error, resolution, origin_id,

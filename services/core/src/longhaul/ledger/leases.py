@@ -14,9 +14,8 @@ from uuid import UUID
 from longhaul.ledger.claims import budget_of
 from longhaul.ledger.connection import Connection, dumps
 from longhaul.ledger.events import REPORTS
-from longhaul.machine import PRIORITY_STEP_SECONDS
 from longhaul.results import StoredResult
-from longhaul.states import Ending, State, Transition, decide
+from longhaul.states import PRIORITY_STEP_SECONDS, Ending, State, Transition, decide
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,12 +62,19 @@ class ChildSession:
     """One a process, kept over all its jobs."""
 
     def __init__(
-        self, wire: Wire, *, new_reply: Callable[[], Reply], pid: int, exit: Callable[[int], object] = os._exit
+        self,
+        wire: Wire,
+        *,
+        new_reply: Callable[[], Reply],
+        current_pid: Callable[[], int] = os.getpid,
+        exit: Callable[[int], object] = os._exit,
     ) -> None:
         self.state = State.IDLE
         self.channel: AttemptChannel | None = None
         """Of the attempt that runs."""
-        self.pid = pid
+        self.pid = current_pid()
+        self.current_pid = current_pid
+        """Of whoever calls: another one in a process that the task forked."""
         self._wire = wire
         self._new_reply = new_reply
         self._exit = exit
@@ -75,13 +82,16 @@ class ChildSession:
         self._pending: dict[int, Reply] = {}
         self.answers_dropped = 0
         """Answers to questions that nobody asked."""
-        wire.send(frames.encode(frames.Hello(pid=pid)))
+        wire.send(frames.encode(frames.Hello(pid=self.pid)))
 
     def claim(self, queue: str) -> Claimed | None:
         """A job of this queue to run now, or None."""
+        return self.claimed(self.ask_claim(queue).get())
+
+    def ask_claim(self, queue: str) -> Reply:
+        """Ask for a job of this queue; the reply is for `claimed`."""
         self._step(State.IDLE, State.CLAIMING)
-        claimed = self.ask(lambda number: frames.ClaimRequest(number=number, queue=queue)).get()
-        return self.claimed(claimed)
+        return self.ask(lambda number: frames.ClaimRequest(number=number, queue=queue))
 
     def claimed(self, answer: Answer | None) -> Claimed | None:
         """Take the answer to a claim."""
@@ -116,19 +126,30 @@ class ChildSession:
         delay_seconds: float | None = None,
     ) -> None:
         """Say how the attempt ended, and return once the keeper has it. `result` is JSON text."""
-        self.finished(
-            self.ask(
-                lambda number: frames.Finish(
-                    number=number,
-                    job_id=channel.job_id,
-                    epoch=channel.epoch,
-                    pid=self.pid,
-                    ending=ending,
-                    error=error,
-                    delay_seconds=delay_seconds,
-                ),
-                result,
-            ).get()
+        reply = self.ask_finish(channel, ending, result=result, error=error, delay_seconds=delay_seconds)
+        self.finished(reply.get())
+
+    def ask_finish(
+        self,
+        channel: AttemptChannel,
+        ending: Ending,
+        *,
+        result: bytes | None = None,
+        error: AttemptError | None = None,
+        delay_seconds: float | None = None,
+    ) -> Reply:
+        """Say how the attempt ended; the reply is for `finished`."""
+        return self.ask(
+            lambda number: frames.Finish(
+                number=number,
+                job_id=channel.job_id,
+                epoch=channel.epoch,
+                pid=self.pid,
+                ending=ending,
+                error=error,
+                delay_seconds=delay_seconds,
+            ),
+            result,
         )
 
     def finished(self, _answer: Answer | None) -> None:
@@ -284,7 +305,7 @@ class AttemptChannel:
             raise SoftTimeout
 
     def _require_alive(self) -> ChildSession:
-        if self.is_over or os.getpid() != self._session.pid:
+        if self.is_over or self._session.current_pid() != self._session.pid:
             raise AttemptOver
         return self._session
 

@@ -101,7 +101,7 @@ def connect() -> ChildSession:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     wire = SocketWire(connection)
-    session = ChildSession(wire, new_reply=_new_reply, pid=os.getpid())
+    session = ChildSession(wire, new_reply=_new_reply)
     wire.listen(session)
     os.register_at_fork(after_in_child=wire.close)
     return session

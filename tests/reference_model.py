@@ -1,8 +1,8 @@
-"""What each statement of the ledger means, pure: a job as its row holds it, and what a statement makes of that row.
+"""The reference model of the ledger: a job as its row holds it, and what each statement makes of that row. Pure.
 
-`longhaul.ledger` says the same in SQL, and the tests of the ledger hold every row against this module; the simulation of
-faults (`tests/faults/simulation`) uses it as its database. A function returns None where the statement's condition does
-not hold: then nothing is written. `now` is the database's clock, in seconds; no other clock counts.
+`longhaul.ledger` says the same in SQL, and the ledger's tests compare every row of a real PostgreSQL with this model; the
+simulation of faults (`tests/faults/simulation`) uses it as its database. A function returns None if the statement's
+condition does not hold: then nothing is written. `now` is the database's clock, in seconds; no other clock counts.
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from longhaul.states import Budget, Ending, State, Transition, decide
-
-PRIORITY_STEP_SECONDS = 300
-"""One step of priority is worth this much waiting: a job of priority 1 goes before those of priority 0 that have waited
-up to five minutes longer, and after those that have waited more. So order is by priority, then age, and none starves."""
+from longhaul.states import PRIORITY_STEP_SECONDS, Budget, Ending, State, Transition, decide
 
 
 class Terms(NamedTuple):
@@ -33,7 +29,7 @@ class Job(NamedTuple):
     """A row of `jobs`, as far as the protocol goes. Times are seconds of the database's clock."""
 
     id: Any
-    """UUIDs in the ledger, numbers in the simulation: their order decides between equals."""
+    """Its order decides between equals."""
     terms: Terms
     run_after: float
     rank_at: float
