@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from uuid import UUID
+
 import anyio
 import orjson
 import pytest
@@ -15,12 +18,15 @@ from tests.waiting import eventually
 
 from longhaul import doorbell, events
 from longhaul.ledger import events as history
-from longhaul.ledger import jobs, leases, queues
+from longhaul.ledger import jobs, leases, queues, workers
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
+from longhaul.ledger.leases import Loss, LostOwner
+from longhaul.ledger.workers import Worker
 from longhaul_cli.embedded import EmbeddedPostgres
 from longhaul_controller.doorbells import RedisDoorbells, RedisEventChannel
 from longhaul_controller.leader import Leader
+from longhaul_controller.ports import Diagnostics
 from longhaul_controller.reaper import Reaper
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +36,12 @@ OUTAGE_SECONDS = 3.3
 
 
 async def look(
-    connection: Connection, leader: Leader, client: redis.Redis, *, doorbells: redis.Redis | None = None
+    connection: Connection,
+    leader: Leader,
+    client: redis.Redis,
+    *,
+    doorbells: redis.Redis | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> None:
     """Let the reaper look once."""
     reaper = Reaper(
@@ -40,6 +51,7 @@ async def look(
         channel=RedisEventChannel(client),
         lease_seconds=LEASE_SECONDS,
         interval_seconds=1,
+        diagnostics=diagnostics,
     )
     await reaper.run()
 
@@ -122,6 +134,29 @@ async def test_the_reaper_is_silent_until_the_ledger_was_seen_up_for_a_lease(
     await seen_up_for_a_lease(leader)
     await look(connection, leader, client)
     assert await given.state(connection, id) == "queued"
+
+
+async def test_a_lease_that_runs_out_while_the_reaper_asks_for_evidence_is_left(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    """Its owner may just be renewing it: the reaper takes what had run out when it looked at the clock, and no more."""
+    gone, alive = Claimer(), Claimer()
+    worker = Worker(id=gone.id, name=gone.name, pool="default", queues=[given.QUEUE], slots=1, version="1")
+    await workers.register(connection, worker)
+    await given.queued(connection, 2)
+    lost_claim, live_claim = await gone.claim_one(connection), await alive.claim_one(connection)
+    await given.expired(connection, lost_claim.job_id)
+
+    class Slow:
+        async def explain(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
+            assert [one.worker_id for one in owners] == [gone.id]
+            await connection.execute("UPDATE jobs SET lease_expires_at = now() WHERE id = %s", (live_claim.job_id,))
+            return {}
+
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client, diagnostics=Slow())
+    assert await given.state(connection, lost_claim.job_id) == "queued"
+    assert await given.state(connection, live_claim.job_id) == "running"
 
 
 async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
