@@ -159,6 +159,25 @@ async def test_a_lease_that_runs_out_while_the_reaper_asks_for_evidence_is_left(
     assert await given.state(connection, live_claim.job_id) == "running"
 
 
+class OddPod(Exception):
+    """A pod that nobody thought of."""
+
+
+async def test_evidence_that_fails_costs_the_evidence_only(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    class Odd:
+        async def explain(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
+            raise OddPod(str(owners))
+
+    (id,) = await given.queued(connection)
+    await lost(connection, Claimer(), id)
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client, diagnostics=Odd())
+    row = await given.row(connection, id)
+    assert (row["state"], row["error"]["code"]) == ("queued", "lease_lost")
+
+
 async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
     connection: Connection, leader: Leader, client: redis.Redis
 ) -> None:

@@ -77,7 +77,7 @@ MUTATIONS = [
                 "(state = 'running' AND jobs.epoch = object.epoch)",
             )
         ],
-        test="tests/integration/controller/test_collector.py::test_a_result_goes_after_its_job",
+        test="tests/integration/controller/test_orphaned_results.py::test_a_result_goes_after_its_job",
     ),
     Mutation(
         name="collector-deletes-what-is-being-written",
@@ -90,7 +90,7 @@ MUTATIONS = [
             )
         ],
         test=(
-            "tests/integration/controller/test_collector.py"
+            "tests/integration/controller/test_orphaned_results.py"
             "::test_only_what_nobody_refers_to_or_may_yet_refer_to_is_deleted"
         ),
     ),
