@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from docs.generator import api, bench, cli, errors, events, faults, metrics, settings, sizing, states, task
+from docs.generator import api, bench, cli, errors, events, faults, metrics, mutants, settings, sizing, states, task
 
 from longhaul_api.app import create_app
 from longhaul_api.settings import ApiSettings
@@ -26,6 +26,7 @@ def pages() -> dict[str, str]:
         "events.md": events.page(),
         "faults.md": faults.page(),
         "metrics.md": metrics.page(app.state.context.metrics),
+        "mutants.md": mutants.page(),
         "settings.md": settings.page(),
         "sizing.md": sizing.page(),
         "states.md": states.page(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import subprocess
 import time
 from pathlib import Path
 
@@ -121,6 +122,18 @@ def sign(job: Job, params: Signature) -> Text:
             raise Cancelled
         time.sleep(min(left, 0.02))
     return Text(text=f"attempt {job.attempt}")
+
+
+class Pids(BaseModel):
+    pids: list[int]
+
+
+@task(name="sample.leaves_processes")
+def leaves_processes(_job: Job, _params: Nothing) -> Pids:
+    """Starts a process of its own session, and one whose parent is gone, and returns while both run."""
+    own = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    orphan = subprocess.run(["sh", "-c", "sleep 600 >/dev/null & echo $!"], stdout=subprocess.PIPE, check=True)
+    return Pids(pids=[own.pid, int(orphan.stdout)])
 
 
 @task(name="sample.out_of_memory")

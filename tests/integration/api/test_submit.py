@@ -44,6 +44,39 @@ async def test_the_doorbell_rings_once_for_each_due_job(api: Api, settings: ApiS
         await eventually(rung, what="20 doorbells for the due jobs, none for the delayed one")
 
 
+async def test_no_doorbell_rings_before_the_commit(api: Api, settings: ApiSettings) -> None:
+    """A worker that heard it would find nothing, and the job would wait until the controller rings again."""
+    await api.submit(queue="printing")  # the catalogue is in memory now
+    async with (
+        redis.Redis.from_url(settings.redis_url) as client,
+        await connect(settings.database_url, application_name="test") as blocker,
+        await connect(settings.database_url, application_name="test") as watcher,
+    ):
+
+        async def inserts() -> bool:
+            cursor = await watcher.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return cursor.rowcount == 1
+
+        async def rung_after_all_before() -> bool:
+            return (await doorbell.count(client, ["printing"]))["printing"] == 2
+
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE jobs IN SHARE MODE")
+            submit = asyncio.create_task(api.submit())
+            await eventually(inserts, what="the insert waits for the lock")
+            api.context.ringer.ring("printing")  # in the order of what it was told, so it would ring for the job first
+            await eventually(rung_after_all_before, what="the ringer has rung for all that it was told")
+            assert await doorbell.count(client, ["default"]) == {"default": 0}
+        await submit
+
+        async def rung() -> bool:
+            return await doorbell.count(client, ["default"]) == {"default": 1}
+
+        await eventually(rung, what="the doorbell rings after the commit")
+
+
 async def test_the_same_key_and_body_give_the_same_job(api: Api) -> None:
     first = await api.client.post("/v1/jobs", json=REPORT, headers={"Idempotency-Key": "march"})
     again = await api.client.post("/v1/jobs", json=REPORT | {"priority": 0}, headers={"Idempotency-Key": "march"})

@@ -139,6 +139,48 @@ async def test_the_reaper_is_silent_until_the_ledger_was_seen_up_for_a_lease(
     assert await given.state(connection, id) == "queued"
 
 
+async def test_a_lease_that_runs_out_while_the_reaper_asks_for_evidence_is_left(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    """Its owner may just be renewing it: the reaper takes what had run out when it looked at the clock, and no more."""
+    gone, alive = Claimer(), Claimer()
+    worker = Worker(id=gone.id, name=gone.name, pool="default", queues=[given.QUEUE], slots=1, version="1")
+    await workers.register(connection, worker)
+    await given.queued(connection, 2)
+    lost_claim, live_claim = await gone.claim_one(connection), await alive.claim_one(connection)
+    await given.expired(connection, lost_claim.job_id)
+
+    class Slow:
+        async def explain(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
+            assert [one.worker_id for one in owners] == [gone.id]
+            await connection.execute("UPDATE jobs SET lease_expires_at = now() WHERE id = %s", (live_claim.job_id,))
+            return {}
+
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client, diagnostics=Slow())
+    assert await given.state(connection, lost_claim.job_id) == "queued"
+    assert await given.state(connection, live_claim.job_id) == "running"
+
+
+class OddPod(Exception):
+    """A pod that nobody thought of."""
+
+
+async def test_evidence_that_fails_costs_the_evidence_only(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    class Odd:
+        async def explain(self, owners: Iterable[LostOwner]) -> dict[UUID, Loss]:
+            raise OddPod(str(owners))
+
+    (id,) = await given.queued(connection)
+    await lost(connection, Claimer(), id)
+    await seen_up_for_a_lease(leader)
+    await look(connection, leader, client, diagnostics=Odd())
+    row = await given.row(connection, id)
+    assert (row["state"], row["error"]["code"]) == ("queued", "lease_lost")
+
+
 async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
     connection: Connection, leader: Leader, client: redis.Redis
 ) -> None:

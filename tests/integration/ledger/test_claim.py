@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
+from tests.waiting import eventually
 
 from longhaul.ids import new_job_id
 from longhaul.ledger import jobs, leases, queues
@@ -222,6 +223,31 @@ async def test_limits_hold_under_many_claimers_at_once(connection: Connection, c
     # With nobody else asking, what the limits leave open is given out to the last place.
     running += await Claimer(tasks=tasks).claim(connection, slots=10)
     assert len(running) == 6
+
+
+@pytest.mark.parametrize("limited", ["queue", "task"])
+async def test_the_last_place_goes_to_one_of_two_claimers(
+    connection: Connection, connections: list[Connection], limited: str
+) -> None:
+    """The second one looks while the first one's claim is not committed yet, so that it can't see it."""
+    if limited == "queue":
+        await given.limited_queue(connection, given.QUEUE, 1)
+    else:
+        await given.limited_task(connection, given.TASK, 1)
+    await given.queued(connection, 2)
+    first, second = connections[:2]
+    async with first.transaction():
+        await Claimer().claim_one(first)
+        other = asyncio.create_task(Claimer().claim(second))
+
+        async def waits_or_has_claimed() -> bool:
+            cursor = await connection.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+            )
+            return other.done() or cursor.rowcount == 1
+
+        await eventually(waits_or_has_claimed, what="the second claimer waits for its turn")
+    assert await other == []
 
 
 async def _end_all(own: Connection, claims: list[Claim]) -> list[Claim]:

@@ -124,3 +124,24 @@ async def test_the_reaper_leaves_what_is_renewed_at_the_same_moment(
         assert await claimer.renew(renewer, given.lease(claim)) == {claim.job_id: False}
         assert await leases.reap(reaper) == []
     assert await leases.reap(reaper) == []
+
+
+async def test_a_lease_that_ran_out_after_the_reaper_looked_is_left(connection: Connection) -> None:
+    """A reap that waited in a database that hung goes by the time before: its owner could not renew either."""
+    looked_at = await read_clock(connection)
+    _, lost = await given.running(connection)
+    _, cut_off = await given.running(connection)
+    await connection.execute(
+        "UPDATE jobs SET lease_expires_at = %s + make_interval(secs => CASE id WHEN %s THEN -1 ELSE 0 END)",
+        (looked_at, lost.job_id),
+    )
+    assert [one.job_id for one in await leases.reap(connection, as_of=looked_at)] == [lost.job_id]
+    assert await given.state(connection, cut_off.job_id) == "running"
+
+
+async def test_a_lease_that_has_not_run_out_by_now_is_left_whenever_the_reaper_looked(connection: Connection) -> None:
+    """After a failover to a server whose clock is behind, the time of the look lies ahead of the server's own."""
+    _, live = await given.running(connection)
+    looked_at = await read_clock(connection) + timedelta(hours=1)
+    assert await leases.reap(connection, as_of=looked_at) == []
+    assert await given.state(connection, live.job_id) == "running"

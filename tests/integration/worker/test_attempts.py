@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from tests import servers
 from tests.pods import Platform, Worker, platform
@@ -157,6 +158,12 @@ async def test_user_code_finds_no_database_credentials(here: Platform) -> None:
     assert "LONGHAUL_REDIS_URL" in job["result"]["text"]
     assert "LONGHAUL_DATABASE_URL" not in job["result"]["text"]
     assert "postgresql://" not in job["result"]["text"]
+
+
+async def test_what_a_task_started_ends_with_its_attempt(here: Platform) -> None:
+    job_id = await here.submit("sample.leaves_processes")
+    job = await here.wait_state(job_id, "succeeded")
+    assert [pid for pid in job["result"]["pids"] if psutil.pid_exists(pid)] == []
 
 
 async def test_a_job_that_kills_its_process_ends_with_its_evidence(here: Platform) -> None:

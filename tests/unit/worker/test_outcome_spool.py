@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def test_what_was_saved_is_loaded_as_it_was(tmp_path: Path) -> None:
     assert sorted(loaded, key=lambda end: end.lease.job_id) == sorted(ends, key=lambda end: end.lease.job_id)
     spool.delete(ends[0].lease)
     assert OutcomeSpool(tmp_path / "spool").load() == [ends[1]]
+
+
+def test_an_outcome_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that crashes leaves either no outcome or a whole one: what the keeper reads back was synced before."""
+    synced: dict[int, bytes] = {}
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        assert list(tmp_path.glob("*.json")) == []
+        synced[os.fstat(descriptor).st_ino] = Path(f"/proc/self/fd/{descriptor}").read_bytes()
+
+    monkeypatch.setattr(os, "fsync", note)
+    end = an_end()
+    OutcomeSpool(tmp_path).save(end)
+    (path,) = tmp_path.glob("*.json")
+    assert synced == {path.stat().st_ino: path.read_bytes()}
+    assert OutcomeSpool(tmp_path).load() == [end]
 
 
 def test_the_folder_is_private(tmp_path: Path) -> None:
