@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import orjson
 import psutil
 import redis as sync_redis
 from tests.waiting import eventually, wait_for
@@ -208,7 +209,8 @@ class Platform:
         async with await self.connect() as connection:
             row = (await jobs.read(connection, [job_id]))[job_id]
             found = await jobs.read_result(connection, job_id)
-            return {**jobs.view(row), "result": found and found["result"]}
+            result = found and found["result"]
+            return {**jobs.view(row), "result": result and orjson.loads(result)}
 
     async def cancel(self, job_id: UUID) -> None:
         async with await self.connect() as connection:

@@ -337,9 +337,7 @@ BROKEN = {
         "I",
         1000,
     ),
-    "nobody rings again": Broken(
-        _changed((Rering, "run", _ring_nothing), faults=(faults.flush_redis,)), "I1", 100
-    ),
+    "nobody rings again": Broken(_changed((Rering, "run", _ring_nothing), faults=(faults.flush_redis,)), "I1", 100),
     "a reap right after renewals were refused": Broken(
         _changed((Reaper, "_may_reap", _reap_whatever_is_refused), faults=(faults.refuse_writes,)), "I6", 1000
     ),
@@ -348,7 +346,9 @@ BROKEN = {
     "a frame of another attempt": Broken(_changed((KeeperSession, "_find", _find_any)), "I", 200),
     "a frame of a forked process": Broken(_changed((KeeperSession, "_find", _find_by_job)), "I", 200),
     "a claim while a job runs": Broken(_changed((KeeperSession, "receive", _receive_in_any_state)), "", 500),
-    "a channel that outlives its attempt": Broken(_changed((AttemptChannel, "_require_alive", _always_alive)), "I7", 200),
+    "a channel that outlives its attempt": Broken(
+        _changed((AttemptChannel, "_require_alive", _always_alive)), "I7", 200
+    ),
     "an end before its notes": Broken(_changed((Recorder, "_has_notes", _has_no_notes)), "", 200),
     "two attempts of one job in one keeper": Broken(
         _changed((Recorder, "watch", _watch_over), faults=(faults.freeze_keeper, faults.freeze_pod)), "", 3000
@@ -360,20 +360,21 @@ BROKEN = {
         "I7",
         1000,
     ),
-    "a poisoned value as an outage": Broken(
-        _changed((longhaul_worker.recorder, "_write_each", _write_all)), "", 200
-    ),
+    "a poisoned value as an outage": Broken(_changed((longhaul_worker.recorder, "_write_each", _write_all)), "", 200),
     "one renewal of two": Broken(_changed((Recorder, "_renew", _renew_one)), "I6", 500),
     "a loser that goes on": Broken(_changed((Attempt, "lose", _lose_without_stopping)), "", 1000),
     "a checkpoint that is called safe": Broken(_changed((Attempt, "checkpoint", _save_at_once)), "I7", 100),
     "no backpressure": Broken(_changed((Attempt, "wait_for_room", _never_wait)), "holds", 1000),
     "no hard limit": Broken(_changed((Attempt, "_time_out", _forget_the_limit)), "I1", 200),
     "lines that are dropped silently": Broken(
-        _changed((longhaul_worker.attempt._Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)), "I7", 1000
+        _changed((longhaul_worker.attempt._Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)),
+        "I7",
+        1000,
     ),
     "a keeper that gives jobs to the dead": Broken(
         _changed(
-            (Slots, "_claim", _give_to_the_dead), faults=(faults.kill_celery, faults.kill_all_children, faults.lose_messages)
+            (Slots, "_claim", _give_to_the_dead),
+            faults=(faults.kill_celery, faults.kill_all_children, faults.lose_messages),
         ),
         "I",
         1500,

@@ -1,0 +1,180 @@
+"""Tasks that make the mistakes at the seam to their keeper that real code makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from longhaul import Job, Retryable, SoftTimeout, task
+
+
+class Nothing(BaseModel):
+    pass
+
+
+class Text(BaseModel):
+    text: str = ""
+
+
+class Value(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    value: Any = None
+
+
+class Mark(BaseModel):
+    path: Path
+
+
+@task(name="seam.saves_when_it_must_stop", soft_timeout=0.5, timeout=30, retries=0)
+def saves_when_it_must_stop(job: Job, _params: Nothing) -> Text:
+    """The pattern of the how-to, in a task that checkpoints all the time."""
+    step = 0
+    try:
+        while True:
+            step += 1
+            job.checkpoint({"step": step})
+    except SoftTimeout:
+        job.checkpoint({"step": step})
+        raise
+
+
+@task(name="seam.alarm", timeout=30, retries=0)
+def alarm(job: Job, params: Text) -> Text:
+    """A time-out by a signal, as scraping code has it, that goes off while the task waits for its keeper."""
+
+    def give_up(*_: object) -> None:
+        raise InterruptedError("too slow")
+
+    signal.signal(signal.SIGALRM, give_up)
+    given_up = 0
+    for _ in range(20):
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        try:
+            while True:
+                job.checkpoint({"of": params.text})
+        except InterruptedError:
+            given_up += 1
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)  # and is never turned off
+    return Text(text=f"{params.text} {given_up}")
+
+
+@task(name="seam.echo", timeout=30, retries=0)
+def echo(job: Job, params: Text) -> Text:
+    time.sleep(0.05)
+    job.progress(0.5, params.text)
+    return params
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]  # that is the mistake
+
+
+class Own(BaseException):
+    pass
+
+
+@task(name="seam.raises", timeout=30, retries=0)
+def raises(job: Job, params: Text) -> Text:
+    job.log("before it")
+    match params.text:
+        case "odd":
+            raise Odd(42)
+        case "surrogate":
+            raise ValueError(f"can't parse {os.fsdecode(b'caf%c.txt' % 0xE9)}")
+        case "own":
+            raise Own("of its own")
+        case "exit":
+            sys.exit(3)
+        case "recursion":
+            return raises(job, params)
+        case "delay":
+            raise Retryable("busy", delay_seconds="soon")  # type: ignore[arg-type]  # as a header came
+        case "huge":
+            raise ValueError("x" * 3_000_000)
+    raise KeyboardInterrupt
+
+
+@task(name="seam.returns", timeout=30, retries=0)
+def returns(_job: Job, params: Text) -> Value:
+    deep: JsonValue = []
+    for _ in range(5000):
+        deep = [deep]
+    values: dict[str, Any] = {"nan": float("nan"), "infinity": float("inf"), "huge": 10**400, "deep": deep}
+    return Value(value=values[params.text])
+
+
+@task(name="seam.leaves", timeout=30, retries=0)
+def leaves(job: Job, params: Text) -> Text:
+    """Leaves something behind that goes on reporting."""
+
+    def report() -> None:
+        for _ in range(100):
+            job.log(f"ghost of {job.id}")
+            job.checkpoint({"ghost": str(job.id)})
+            time.sleep(0.01)
+
+    if params.text == "thread":
+        threading.Thread(target=report, daemon=True).start()
+    elif os.fork() == 0:
+        if params.text == "fork reports":
+            report()
+        time.sleep(0.2)
+    return params
+
+
+@task(name="seam.starts", timeout=2, retries=0)
+def starts(_job: Job, params: Mark) -> Text:
+    """Starts a program that starts another one, which leaves its session and its parent. `path` gets a line from each."""
+    program = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n    os.setsid()\n    os.fork() and os._exit(0)\n"
+        "open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
+        "time.sleep(600)\n"
+    )
+    subprocess.Popen([sys.executable, "-c", program, str(params.path)])
+    while (
+        params.path.stem != "returns" or len(params.path.read_text().splitlines() if params.path.exists() else []) < 2
+    ):
+        time.sleep(0.01)
+    return Text()
+
+
+@task(name="seam.writes", timeout=30, retries=0)
+def writes(job: Job, params: Text) -> Text:
+    """Log lines in a burst, and then an error: none may be lost."""
+    for number in range(int(params.text)):
+        job.log(f"line {number}")
+    raise ValueError("the end")
+
+
+@task(name="seam.dies", timeout=30, retries=0, max_interruptions=0)
+def dies(job: Job, params: Text) -> Text:
+    job.log("last words")
+    os.kill(os.getpid(), int(params.text)) if params.text != "exit" else os._exit(71)
+    time.sleep(20)
+    return Text()
+
+
+@task(name="seam.forges", timeout=30, retries=0)
+def forges(_job: Job, _params: Nothing) -> Text:
+    """A process that the task starts asks the keeper for a job of its own."""
+    program = (
+        "import os, socket\n"
+        "from longhaul_worker.session import frames\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(os.environ[frames.SOCKET_VARIABLE])\n"
+        "s.sendall(frames.encode(frames.Hello(pid=os.getpid())))\n"
+        "s.sendall(frames.encode(frames.ClaimRequest(number=1, queue='default')))\n"
+        "print(s.recv(1000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    return Text(text=done.stdout.decode().strip())
