@@ -64,6 +64,7 @@ class Executor:
         self._tasks = tasks
         self._output = output
         self._process = ProcessState(self._on_soft_limit)
+        self._is_as_it_was = True
         adopt_orphans()
 
     def answer_doorbell(self, queue: str) -> bool:
@@ -99,7 +100,7 @@ class Executor:
             error=outcome.error,
             delay_seconds=outcome.delay_seconds,
         )
-        return not left_behind and outcome.ending is not Ending.CRASHED
+        return self._is_as_it_was and not left_behind and outcome.ending is not Ending.CRASHED
 
     def _run(self, claimed: Claimed, channel: AttemptChannel) -> Outcome:
         task = self._tasks.get(claimed.task)
@@ -111,7 +112,7 @@ class Executor:
         if os.getpid() != pid:
             os._exit(EXIT_FORKED)
         channel.in_task = False
-        self._process.restore()
+        self._is_as_it_was = self._process.restore()
         self._output.end_attempt(channel)
         if raised is None:
             return Outcome(ending=Ending.SUCCEEDED, result=result)

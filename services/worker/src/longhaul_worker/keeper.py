@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +45,7 @@ from longhaul_worker.task_specs import load_specs
 _log = structlog.get_logger(__name__)
 
 _PR_SET_DUMPABLE = 4
+_PAUSE_AFTER_FAILURE_SECONDS = 1.0
 
 
 def start(arguments: Sequence[str] | None = None) -> None:
@@ -120,18 +121,14 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     signals = _listen_for_signals()
 
     socket_server = await SessionServer(slots).listen(socket_path)
-    celery = asyncio.create_task(supervisor.run())
+    celery = asyncio.create_task(_keep_doing(supervisor.run))
     background = [
-        asyncio.create_task(work)
-        for work in (
-            recorder.run(),
-            publisher.run(),
-            occupancy.run(),
-            fallback.run(),
-            slots.sample_memory(),
-            probes.watch(),
-            server.serve(),
-        )
+        asyncio.create_task(recorder.run()),
+        asyncio.create_task(server.serve()),
+        *(
+            asyncio.create_task(_keep_doing(work))
+            for work in (publisher.run, occupancy.run, fallback.run, slots.sample_memory, probes.watch)
+        ),
     ]
     done = asyncio.create_task(wait_until_done(settings, recorder, slots))
     try:
@@ -163,6 +160,17 @@ def _listen_for_signals() -> asyncio.Queue[int]:
     # never get it, since the kernel drops what it has no handler for, and would claim jobs until it is killed.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return signals
+
+
+async def _keep_doing(work: Callable[[], Awaitable[None]]) -> None:
+    """Until the work returns. What it raises is told, and it begins anew: jobs run here, and would end with this process."""
+    while True:
+        try:
+            return await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            metrics.FAILURES.labels(work.__qualname__).inc()
+            _log.error("keeper_failed", work=work.__qualname__, exc_info=error)
+            await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
 
 
 async def _first(*tasks: asyncio.Future[Any]) -> None:

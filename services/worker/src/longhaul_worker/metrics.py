@@ -28,6 +28,7 @@ LEDGER_UP = Gauge("longhaul_keeper_ledger_up", "Whether the keeper reaches the l
 LEDGER_FAILURES = Counter(
     "longhaul_keeper_ledger_failures_total", "Rounds of the keeper that the ledger did not carry out.", ["kind"]
 )
+FAILURES = Counter("longhaul_keeper_failures_total", "Parts of the keeper that failed and began anew.", ["work"])
 UNSTORABLE = Counter("longhaul_unstorable_total", "Attempts that ended since the ledger refuses what they said.")
 FRAMES_REFUSED = Counter(
     "longhaul_session_frames_refused_total", "Frames about another attempt than the one that runs.", ["op"]
