@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -206,7 +207,8 @@ class Platform:
         async with await self.connect() as connection:
             row = (await jobs.read(connection, [job_id]))[job_id]
             found = await jobs.read_result(connection, job_id)
-            return {**jobs.view(row), "result": found and found["result"]}
+            result = found and found["result"]
+            return {**jobs.view(row), "result": result and json.loads(result)}
 
     async def cancel(self, job_id: UUID) -> None:
         async with await self.connect() as connection:
