@@ -69,7 +69,7 @@ async def test_every_job_can_be_shown(connection: Connection) -> None:
         assert result == {
             "tenant": "acme",
             "state": state,
-            "result": {"total": 6} if state is State.SUCCEEDED else None,
+            "result": '{"total": 6}' if state is State.SUCCEEDED else None,
             "stored": None,
         }
     assert await jobs.read_result(connection, uuid4()) is None

@@ -225,7 +225,7 @@ async def live_through_everything(connection: Connection) -> None:
 
     result = await jobs.read_result(connection, first.id)
     assert result is not None
-    assert result["result"] == {"total": 6}
+    assert result["result"] == '{"total": 6}'
     rows = await jobs.read(connection, [first.id, *others])
     assert jobs.view(rows[first.id])["state"] == State.SUCCEEDED
     assert len(await jobs.list_jobs(connection, tenant=None, states=[State.CANCELLED])) >= 4

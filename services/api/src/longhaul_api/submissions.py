@@ -73,7 +73,7 @@ class Submissions:
         refusals, takes_some = 0, False
         parts = deque([jobs])
         while parts:
-            part = parts.popleft()
+            part, split = parts.popleft(), _halved
             submit = partial(ledger_jobs.submit, jobs=part, answers=accepted)
             try:
                 await self._ledger.ask(submit, timeout_seconds=until - loop.time())
@@ -84,6 +84,7 @@ class Submissions:
                 refusals += 1
                 if refusals > SAMPLES and not takes_some:
                     break
+                split = _sampled if refusals == 1 else _halved
             except LedgerUnavailable as error:
                 rest = error
                 break
@@ -93,7 +94,7 @@ class Submissions:
             if len(left) == 1:
                 refused[left[0].id] = rest
             else:
-                parts += _sampled(left) if refusals == 1 else _halved(left)
+                parts += split(left)
         return [accepted.get(job.id) or refused.get(job.id) or rest for job in jobs]
 
 
