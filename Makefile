@@ -10,7 +10,7 @@ MEMBERS := core api worker controller cli examples
 READY := .venv/.ready
 RUN := . .venv/bin/activate &&
 
-.PHONY: up smoke test lint format lock docs bench e2e faults mutants help clean
+.PHONY: up smoke test lint format lock docs bench e2e faults mutants nightly help clean
 
 up: $(READY)  ## start everything on embedded servers, run one real job, serve until Ctrl-C
 	@$(RUN) exec longhaul up
@@ -41,6 +41,8 @@ faults: $(READY)  ## every fault, and a mixed run of FAULTS_MINUTES (30), into b
 
 mutants: $(READY)  ## break one rule of the code at a time: a named test must notice each, into build/mutants.json
 	@$(RUN) python -m tests.mutants
+
+nightly: faults mutants bench  ## what takes too long for every commit
 
 lock: $(UV)  ## resolve the dependencies again, with hashes and without hosts
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 requirements.in \
