@@ -26,7 +26,6 @@ import longhaul_worker.slots
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.leases import AttemptEnd, Lease, Written
 from longhaul.ledger.workers import Worker
-from longhaul.states import Ending
 from longhaul_controller.leader import Leader
 from longhaul_controller.reaper import Reaper
 from longhaul_controller.rering import Rering

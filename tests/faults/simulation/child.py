@@ -80,8 +80,7 @@ class Child:
 
     def blame(self, cause: str) -> None:
         """Note what became of the attempt that this process has, as far as anyone knows."""
-        known = self.keeper.attempt_of(self.pid)
-        for lease in {self.lease, known} - {None}:
+        for lease in filter(None, {self.lease, self.keeper.attempt_of(self.pid)}):
             self.world.checker.log_of(lease).causes.add(cause)
 
     def hear_doorbell(self, queue: str) -> None:
@@ -297,7 +296,6 @@ class Run:
 
     async def _meet_fortune(self, step: int) -> None:
         params, epoch, poison = self._params, self._epoch, tasks.POISON
-        log = self._child.world.checker.log_of(Lease(job_id=self._id, epoch=epoch))
         match self._fortune:
             case Fortune.EXITS:
                 self._child._exit(self._kernel.random.choice((0, 1, 42, 127)))
@@ -308,17 +306,8 @@ class Run:
                 await self._sleep(2.0)
             case Fortune.POISONS_ITS_CHECKPOINT:
                 await self._checkpoint({**tasks.state(params, epoch, step), "why": poison})
-            case Fortune.SENDS_GARBAGE:
-                log.causes.add("broke")
-                self._wire.inject(self._kernel.random.randbytes(64))
-            case Fortune.SENDS_HALF_A_FRAME:
-                self._wire.inject(frames.HEADER.pack(300, 0) + b'{"op":"log"')
-                while True:
-                    await self._sleep(60.0)
-            case Fortune.CLAIMS_WHILE_IT_RUNS:
-                log.causes.add("broke")
-                self._wire.inject(frames.encode(frames.ClaimRequest(number=999, queue=tasks.QUEUE)))
-                await self._sleep(30.0)
+            case Fortune.SENDS_GARBAGE | Fortune.SENDS_HALF_A_FRAME | Fortune.CLAIMS_WHILE_IT_RUNS:
+                await self._break_the_protocol()
             case Fortune.SPEAKS_FOR_OTHERS:
                 self._speak_for_others()
             case Fortune.FORKS:
@@ -330,6 +319,21 @@ class Run:
             case Fortune.FLOODS:
                 for _ in range(60):
                     await self._log(self._next_line(), padding="x" * 200)
+
+    async def _break_the_protocol(self) -> None:
+        causes = self._child.world.checker.log_of(Lease(job_id=self._id, epoch=self._epoch)).causes
+        match self._fortune:
+            case Fortune.SENDS_GARBAGE:
+                causes.add("broke")
+                self._wire.inject(self._kernel.random.randbytes(64))
+            case Fortune.SENDS_HALF_A_FRAME:
+                self._wire.inject(frames.HEADER.pack(300, 0) + b'{"op":"log"')
+                while True:
+                    await self._sleep(60.0)
+            case Fortune.CLAIMS_WHILE_IT_RUNS:
+                causes.add("broke")
+                self._wire.inject(frames.encode(frames.ClaimRequest(number=999, queue=tasks.QUEUE)))
+                await self._sleep(30.0)
 
     def _fail(self) -> None:
         where = f"{self._params.token} {self._epoch}"

@@ -150,7 +150,7 @@ async def _cut(world: World, pod: Pod, server: str) -> None:
     for deliver in world.network.mend(cut):
         world.kernel.outside.after(world.draw(0, 2), deliver)
     pod.keeper.healthy_since = world.kernel.now
-    while not pod.keeper.recorder.is_up and pod.keeper.process.is_alive:
+    while not pod.keeper.recorder.is_up and pod.keeper.process.is_alive:  # noqa: ASYNC110 - nobody tells the outside
         await asyncio.sleep(0.5)
     world.checker.relief()
 

@@ -70,6 +70,8 @@ class Kernel:
         self.processes: list[Process] = []
         self._heap: list[tuple[float, int, Handle]] = []
         self._number = 0
+        self._current: Process | None = None
+        """Whose event loop is the running one."""
         self.outside = Process(self, "outside", "outside")
         """Clients, packets and fate: nothing strikes these."""
 
@@ -84,52 +86,62 @@ class Kernel:
 
         Raises the Violation that was found.
         """
-        heap, ready, ask_at, current = self._heap, self.ready, 0.0, None
-        steps = 0
+        ask_at, self._current = 0.0, None
         try:
-            while True:
-                if ready:
-                    handle = ready.popleft()
-                elif heap and heap[0][0] <= until:
-                    self.now, _, handle = heappop(heap)
-                else:
-                    return
-                callback, process = handle.callback, handle.process
-                if callback is None:
-                    continue
-                if not process.is_running:
-                    if process.is_alive:
-                        process.missed.append(handle)
-                    continue
-                steps += 1
-                if process is not current:
-                    _set_running_loop(process.loop)
-                    current = process
-                if process.steps_left:
-                    process.count_down()
-                    if not process.is_running:
-                        ready.appendleft(handle)
-                        continue
-                try:
-                    if handle.context is None:
-                        callback(*handle.arguments)
-                    else:
-                        handle.context.run(callback, *handle.arguments)
-                except ProcessExit:
-                    pass
-                except Exception as error:
-                    if self.violation is None:
-                        where = traceback.extract_tb(error.__traceback__)[-1]
-                        raise Violation(f"{process.name} raised {error!r} in {where}") from error
-                if self.violation is not None:
-                    raise self.violation
-                if self.now >= ask_at:
-                    if is_over():
-                        return
-                    ask_at = self.now + 1.0
+            while (handle := self._next(until)) is not None:
+                if self._may_run(handle):
+                    self._call(handle)
+                    if self.now >= ask_at:
+                        if is_over():
+                            return
+                        ask_at = self.now + 1.0
         finally:
-            self.steps += steps
             _set_running_loop(None)
+
+    def _next(self, until: float) -> Handle | None:
+        if self.ready:
+            return self.ready.popleft()
+        if not self._heap or self._heap[0][0] > until:
+            return None
+        self.now, _, handle = heappop(self._heap)
+        return handle
+
+    def _may_run(self, handle: Handle) -> bool:
+        """Whether it is still to happen, and its process runs. What a frozen process misses is kept for it."""
+        process = handle.process
+        if handle.callback is None:
+            return False
+        if not process.is_running:
+            if process.is_alive:
+                process.missed.append(handle)
+            return False
+        if process.steps_left:
+            process.count_down()
+            if not process.is_running:
+                self.ready.appendleft(handle)
+                return False
+        return True
+
+    def _call(self, handle: Handle) -> None:
+        callback, process = handle.callback, handle.process
+        assert callback is not None
+        self.steps += 1
+        if process is not self._current:
+            _set_running_loop(process.loop)
+            self._current = process
+        try:
+            if handle.context is None:
+                callback(*handle.arguments)
+            else:
+                handle.context.run(callback, *handle.arguments)
+        except ProcessExit:
+            pass
+        except Exception as error:
+            if self.violation is None:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                raise Violation(f"{process.name} raised {error!r} in {where}") from error
+        if self.violation is not None:
+            raise self.violation
 
     def fail(self, message: str) -> None:
         """Note a violation, and leave the code that brought it about. The world ends with this step, whoever catches it."""
@@ -182,7 +194,7 @@ class Process:
         self.steps_left = 0
         self.on_step: Callable[[], None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self.loop = ProcessLoop(self)
+        self.loop = ProcessLoop(self)  # type: ignore[abstract]  # code without sockets needs no more of it
         kernel.processes.append(self)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -296,7 +308,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
-        self, coro: Coroutine[Any, Any, Any], *, name: object = None, context: contextvars.Context | None = None
+        self, coro: Coroutine[Any, Any, Any], *, context: contextvars.Context | None = None, **_name: object
     ) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, context=context)
 

@@ -42,7 +42,7 @@ class DatabaseLine(Line):
             raise LedgerUnavailable from error
 
     async def _ask_to_connect(self) -> None:
-        cancel_seconds, self.cancel_seconds = self.cancel_seconds, 0.0  # type: ignore[misc]  # nothing to cancel yet
+        cancel_seconds, self.cancel_seconds = self.cancel_seconds, 0.0  # nothing to cancel yet
         try:
             await self.ask(_nothing)
         finally:

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,7 @@ class Keeper:
             "sampling": self.slots.sample_memory(),
             "fallback": self._fall_back(),
         }.items():
-            loop.create_task(work).add_done_callback(lambda task, name=name: self._note_end(name, task))
+            loop.create_task(work).add_done_callback(partial(self._note_end, name))
         settings = self.pod.settings
         done = loop.create_task(wait_until_done(settings, self.recorder, self.slots))
         signal = loop.create_task(self._must_go.wait())

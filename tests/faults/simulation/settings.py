@@ -22,7 +22,7 @@ class SimulatedSettings(WorkerSettings):
 
     _store: Any = PrivateAttr(None)
 
-    def create_result_store(self) -> Any:
+    def create_result_store(self, *, timeout_seconds: float = 0.0) -> Any:  # noqa: ARG002 - it never hangs
         return self._store
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from tests.pods import Platform
@@ -45,7 +45,8 @@ async def test_spooled_outcomes_that_postgresql_refuses_end_their_attempts_alone
     spool = OutcomeSpool(tmp_path / "spool")
     here.start_worker(LONGHAUL_QUEUES="other").end()  # publishes the tasks
     earlier = Worker(id=uuid4(), name="earlier", pool="default", queues=["default"], slots=20, version="0")
-    bad, good = [], []
+    bad: list[UUID] = []
+    good: list[UUID] = []
     async with await here.connect() as connection:
         await workers.register(connection, earlier)
         for end in [one for refused in REFUSED.values() for one in (SUCCEEDED, refused)]:

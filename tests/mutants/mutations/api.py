@@ -17,13 +17,13 @@ MUTATIONS = [
         edits=[
             Edit(
                 ACCESS,
-                "        async with acquire(self._pool) as connection:\n            return await question(connection)\n",
-                """        lent = acquire(self._pool)
-        connection = await lent.__aenter__()
-        await connection.execute("BEGIN")
-        answer = await question(connection)
-        asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(lent.__aexit__(None, None, None)))
-        return answer
+                "            async with acquire(self._pool) as connection:\n                return await question(connection)\n",
+                """            lent = acquire(self._pool)
+            connection = await lent.__aenter__()
+            await connection.execute("BEGIN")
+            answer = await question(connection)
+            asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(lent.__aexit__(None, None, None)))
+            return answer
 """,
             )
         ],

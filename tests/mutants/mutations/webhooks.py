@@ -27,7 +27,7 @@ MUTATIONS = [
     Mutation(
         name="webhook-with-the-secret-of-all-tenants",
         breaks="A tenant can sign webhooks that another tenant's receivers accept.",
-        edits=[Edit(WEBHOOKS, "[tenant_secret(one, tenant) for one in", '[tenant_secret(one, "") for one in')],
+        edits=[Edit(WEBHOOKS, "[tenant_secret(secret, tenant) for", '[tenant_secret(secret, "") for')],
         test=f"{TESTS}::test_a_receiver_gets_one_signed_message",
         error="standardwebhooks.webhooks.WebhookVerificationError",
     ),

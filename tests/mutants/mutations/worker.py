@@ -44,7 +44,7 @@ OF_A_CHILD = [
     Mutation(
         name="job-usable-in-a-fork",
         breaks="A process that a task forked reports for the job over its parent's connection.",
-        edits=[Edit(CHILD, "if self.is_over or os.getpid() != self._session.pid:", "if self.is_over:")],
+        edits=[Edit(CHILD, "if self.is_over or self._session.current_pid() != self._session.pid:", "if self.is_over:")],
         test=f"{CHILD_TESTS}::test_a_process_that_the_task_forked_says_nothing",
     ),
     Mutation(
@@ -55,7 +55,7 @@ OF_A_CHILD = [
     ),
     Mutation(
         name="exit-of-a-task-not-reported",
-        breaks="A task that calls `sys.exit` ends its process without a report, and is run again as if it had crashed.",
+        breaks="A task that exits ends its process without a report, and is run again as if it had crashed.",
         edits=[
             Edit(
                 EXECUTE,

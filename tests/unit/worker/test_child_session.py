@@ -52,7 +52,9 @@ def new_reply() -> Any:
 def idle(*, pid: int | None = None) -> tuple[ChildSession, Outbox]:
     """A child that runs nothing."""
     outbox = Outbox()
-    return ChildSession(outbox, new_reply=new_reply, pid=pid or os.getpid(), exit=exit), outbox
+    session = ChildSession(outbox, new_reply=new_reply, current_pid=lambda: pid or os.getpid(), exit=exit)
+    session.current_pid = os.getpid
+    return session, outbox
 
 
 def running(*, pid: int | None = None) -> tuple[ChildSession, AttemptChannel, Outbox]:

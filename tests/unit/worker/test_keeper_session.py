@@ -66,6 +66,9 @@ class Process:
     async def wait_dead(self) -> None:
         raise NotImplementedError
 
+    def read_peak_memory_bytes(self) -> None:
+        return None
+
 
 @dataclass
 class Owner:

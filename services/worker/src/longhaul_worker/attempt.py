@@ -23,6 +23,7 @@ and counted, while it is away."""
 MAX_RECORD_BYTES: Final = 128 * 1024
 """Of notes in one write, so that no round of the recorder is long."""
 FRACTION_DIGITS: Final = 6
+"""Of progress: the ledger keeps it as a `real`, which can't hold 1e-60."""
 
 
 class Child(Protocol):
@@ -85,11 +86,11 @@ class Attempt:
 
     def progress(self, fraction: float, message: str, data: dict[str, Any]) -> None:
         """The newest progress replaces what still waits."""
-        message = clean_text(message)
+        fraction, message = round(fraction, FRACTION_DIGITS), clean_text(message)
         self._backlog.replace(
             Note(type="progress", data={"fraction": fraction, "message": message, **({"data": data} if data else {})})
         )
-        self._backlog.progress = (round(fraction, FRACTION_DIGITS), message)  # a `real` can't hold 1e-60
+        self._backlog.progress = (fraction, message)
         self._on_dirty()
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
