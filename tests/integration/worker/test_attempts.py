@@ -96,13 +96,13 @@ async def test_a_result_past_the_limit_fails_with_a_way_out(here: Platform) -> N
     job_id = await here.submit("sample.large_result", {"value": 20_000})
     job = await here.wait_state(job_id, "failed")
     assert job["error"]["code"] == "result_too_large"
-    assert "10000" in job["error"]["message"]
+    assert "10,000" in job["error"]["message"]
 
 
 async def test_a_checkpoint_past_the_limit_fails_with_a_way_out(here: Platform) -> None:
     job_id = await here.submit("sample.large_checkpoint", {"value": 20_000})
     job = await here.wait_state(job_id, "failed")
-    assert "10000" in job["error"]["message"]
+    assert "10,000" in job["error"]["message"]
 
 
 @pytest.mark.parametrize("task", ["sample.saves_on_soft_timeout", "sample.async_soft_timeout"])

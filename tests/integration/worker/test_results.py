@@ -99,7 +99,7 @@ async def test_a_result_past_the_store_s_limit_fails_once(here: Platform, size: 
     """The second is larger than any frame of the keeper's socket: that must not look like a crash."""
     job = await here.wait_state(await here.submit("sample.large_text", {"size": size}), "failed")
     assert (job["attempt"], job["error"]["code"]) == (1, "result_too_large")
-    assert str(LIMIT_BYTES) in job["error"]["message"]
+    assert f"{LIMIT_BYTES:,}" in job["error"]["message"]
 
 
 @pytest.mark.usefixtures("worker")

@@ -69,6 +69,8 @@ class Supervisor:
                 start_new_session=True,
             )
             metrics.CELERY_STARTS.inc()
+            if self.is_stopping:  # since before it was there to be told
+                self._signal(signal.SIGTERM)
             exit_code = await self._process.wait()
             end_descendants(os.getpid())  # what a guard that was killed left behind
             if not self.is_stopping:
