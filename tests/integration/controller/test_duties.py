@@ -196,7 +196,9 @@ def duties() -> list[str]:
     """The names of all duties that there are in the package."""
     for module in pkgutil.iter_modules(longhaul_controller.__path__):
         import_module(f"longhaul_controller.{module.name}")
-    return sorted(duty.name for duty in Duty.__subclasses__())
+    return sorted(
+        duty.name for duty in Duty.__subclasses__() if duty.__module__.startswith(longhaul_controller.__name__)
+    )
 
 
 def failures(replica: Replica) -> dict[str, float]:

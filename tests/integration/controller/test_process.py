@@ -35,7 +35,8 @@ def test_a_probe_port_that_is_taken_ends_it(start_replica: StartReplica, databas
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         replica = start_replica(database_url, redis_url, LONGHAUL_CONTROLLER_PROBE_PORT=port)
-        assert replica.wait_exit(10) != 0
+        assert replica.wait_exit(10) == 2
+    assert f"Nothing can listen on 127.0.0.1:{port}" in replica.log
 
 
 def test_no_dependency_that_is_away_fails_a_probe(start_replica: StartReplica) -> None:

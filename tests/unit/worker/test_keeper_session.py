@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
+from tests.unit.worker import session_ends as ends
 
 from longhaul.ids import new_job_id
 from longhaul.ledger.claims import Claim
-from longhaul.states import Budget, Ending
+from longhaul.states import Ending
 from longhaul_worker.attempt import Attempt
 from longhaul_worker.session import frames
 from longhaul_worker.session.frames import BrokenFrame
@@ -21,25 +21,7 @@ from longhaul_worker.slots import PoolChild
 pytestmark = pytest.mark.anyio
 
 PID = 4711
-CLAIM = Claim(
-    job_id=new_job_id(),
-    epoch=2,
-    tenant="default",
-    task="sample.task",
-    queue="work",
-    params={},
-    checkpoint=None,
-    budget=Budget(
-        retries=0, retries_max=1, interruptions=0, max_interruptions=1, backoff_seconds=1, backoff_max_seconds=8
-    ),
-    timeout_seconds=60,
-    soft_timeout_seconds=None,
-    interruptible=True,
-    trace_context=None,
-    waited_seconds=0,
-    event_seq=2,
-    claimed_at=datetime.now(UTC),
-)
+CLAIM = replace(ends.CLAIM, epoch=2)
 CLAIMED = frames.Claimed(
     number=1,
     job_id=CLAIM.job_id,
@@ -50,24 +32,17 @@ CLAIMED = frames.Claimed(
     params={},
     checkpoint=None,
     trace_context=None,
-    limits=frames.Limits(checkpoint_bytes=100, result_bytes=100),
+    limits=ends.LIMITS,
 )
 
 
-@dataclass
-class Process:
-    """A process that only counts how often it is killed."""
+class Process(ends.PoolProcess):
+    """Counts how often it is killed."""
 
-    kills: int = 0
+    kills = 0
 
     def kill(self) -> None:
         self.kills += 1
-
-    async def wait_dead(self) -> None:
-        raise NotImplementedError
-
-    def read_peak_memory_bytes(self) -> None:
-        return None
 
 
 @dataclass

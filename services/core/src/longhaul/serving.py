@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import orjson
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from longhaul.errors import LonghaulError
+from longhaul.errors import ConfigurationError, LonghaulError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -39,6 +40,17 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises ConfigurationError where nothing can listen on the port. uvicorn's own SystemExit would end the event loop
+        with everything in it, and nothing would be closed."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            place = f"{self.config.host}:{self.config.port}"
+            raise ConfigurationError(
+                f"Nothing can listen on {place}: end what listens there, or choose another port."
+            ) from error
 
 
 def create_server(app: Any, *, host: str, port: int, **options: Any) -> Server:

@@ -26,7 +26,7 @@ from longhaul_worker.session.child import AttemptChannel, ChildSession
 _MAX_LINE_CHARACTERS: Final = 8192
 """A line that is longer is logged before it ends."""
 _ORIGIN: Final = "_longhaul_attempt"
-_OURS: Final = ("event", "level", "timestamp", "service", "job_id", "epoch", "trace_id")
+_OURS: Final = ("event", "level", "timestamp", "service", "job_id", "epoch", "queue", "trace_id")
 """What a log event has from the platform."""
 
 
@@ -108,7 +108,7 @@ def _ignore(_record: logging.LogRecord) -> None:
 
 
 def _ids(channel: AttemptChannel) -> dict[str, Any]:
-    return {"job_id": str(channel.job_id), "epoch": channel.epoch}
+    return {"job_id": str(channel.job_id), "epoch": channel.epoch, "queue": channel.queue}
 
 
 class _Handler(logging.Handler):

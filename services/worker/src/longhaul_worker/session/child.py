@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
-from uuid import UUID
 
 import structlog
 from pydantic import JsonValue
@@ -19,7 +18,7 @@ from pydantic import JsonValue
 from longhaul.errors import AttemptOver, Cancelled, HandOver, SoftTimeout, Unstorable
 from longhaul.states import Ending
 from longhaul_worker.session import frames
-from longhaul_worker.session.frames import Answer, AttemptError, Claimed, Limits, Refused, Stop
+from longhaul_worker.session.frames import Answer, AttemptError, Claimed, Refused, Stop
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +97,7 @@ class ChildSession:
         if not isinstance(answer, Claimed):
             self._step(State.CLAIMING, State.IDLE)
             return None
-        self.channel = AttemptChannel(self, answer.job_id, answer.epoch, answer.limits)
+        self.channel = AttemptChannel(self, answer)
         self._step(State.CLAIMING, State.RUNNING)
         return answer
 
@@ -197,10 +196,11 @@ class AttemptChannel:
     is done.
     """
 
-    def __init__(self, session: ChildSession, job_id: UUID, epoch: int, limits: Limits) -> None:
-        self.job_id = job_id
-        self.epoch = epoch
-        self.limits = limits
+    def __init__(self, session: ChildSession, claimed: Claimed) -> None:
+        self.job_id = claimed.job_id
+        self.epoch = claimed.epoch
+        self.queue = claimed.queue
+        self.limits = claimed.limits
         self.is_over = False
         """The task function has returned or raised: from then on nobody reports for it but the platform."""
         self.in_task = False
