@@ -33,7 +33,7 @@ BUILD = ROOT / "build"
 MINUTES, SHORT_MINUTES = 30.0, 4.0
 SHORT_BELOW_MINUTES = 10.0
 """A mixed run of less is a short form altogether."""
-SEEDS, SHORT_SEEDS = 100_000, 10_000
+SEEDS, SHORT_SEEDS = 50_000, 5_000
 """Of the simulation."""
 FAULT_EVERY_SECONDS = 5.0
 QUIET_SECONDS = 10.0

@@ -1,6 +1,6 @@
 """The simulation of faults: nothing breaks; what is broken on purpose is found; and a seed replays step by step.
 
-100,000 worlds instead of these: `python -m tests.faults.simulation`.
+50,000 worlds instead of these: `python -m tests.faults.simulation`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.faults.simulation.faults import FAULTS
 from tests.faults.simulation.report import run_seeds
 from tests.faults.simulation.world import Outcome, simulate
 
-SEEDS = 1000
+SEEDS = 300
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,4 +1,4 @@
-"""Run the simulation: `python -m tests.faults.simulation --seeds 100000`, or replay one world with `--seed N`."""
+"""Run the simulation: `python -m tests.faults.simulation --seeds 50000`, or replay one world with `--seed N`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.faults.simulation.world import simulate
 def main() -> int:
     """1 where the promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100_000, help="how many worlds (default: 100000)")
+    parser.add_argument("--seeds", type=int, default=50_000, help="how many worlds, at least (default: 50000)")
+    parser.add_argument("--seconds", type=float, default=0.0, help="go on for so long (default: 0)")
     parser.add_argument("--first", type=int, default=0, help="the first of their seeds (default: 0)")
     parser.add_argument("--processes", type=int, default=2, help="processes that share them (default: 2)")
     parser.add_argument("--seed", type=int, help="replay one world, and print all that happens in it")
@@ -22,7 +23,7 @@ def main() -> int:
         print(*outcome.story, sep="\n")
         print(f"seed {outcome.seed}: {outcome.violation or 'nothing was lost, doubled or cut short'}")
         return int(outcome.violation is not None)
-    report = run_seeds(arguments.seeds, first=arguments.first, processes=arguments.processes)
+    report = run_seeds(arguments.seeds, first=arguments.first, seconds=arguments.seconds, processes=arguments.processes)
     print(*report.lines(), sep="\n")
     if report.violations:
         print(f"replay one: python -m tests.faults.simulation --seed {min(report.violations)}")

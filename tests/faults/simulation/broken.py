@@ -24,7 +24,7 @@ from tests.reference_model import Job, Terms
 import longhaul_worker.recorder
 import longhaul_worker.slots
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.leases import AttemptEnd, Lease, Written
+from longhaul.ledger.leases import AttemptEnd, Lease
 from longhaul.ledger.workers import Worker
 from longhaul_controller.leader import Leader
 from longhaul_controller.reaper import Reaper
@@ -85,13 +85,6 @@ class SubmitIgnoresTheKey(Database):
     def submit(self, key: int, id: UUID, terms: Terms, params: tasks.Params) -> UUID:
         self._keys.pop(key, None)
         return super().submit(key, id, terms, params)
-
-
-class ReapsByTheTimeItRuns(Database):
-    """A reap that lay in a database that hung finds every lease old when it goes on."""
-
-    def reap(self, as_of: datetime) -> list[Written]:  # noqa: ARG002 - that is what is wrong with it
-        return super().reap(self.at(self.now))
 
 
 class ClockOfThePod(Database):
@@ -158,15 +151,6 @@ def _receive_in_order(self: Any, frame: Any) -> None:
         self._pending.pop(next(iter(self._pending))).put(frame)
 
 
-def _stop_whatever_runs(self: Any, frame: Any) -> None:
-    """A stop that was meant for the job before ends this one."""
-    if isinstance(frame, frames.Stop):
-        if self.channel is not None:
-            self.channel.stop(frame.reason)
-    elif not isinstance(frame, frames.Reap) and (reply := self._pending.pop(frame.number, None)) is not None:
-        reply.put(frame)
-
-
 def _find_any(self: KeeperSession, _frame: object) -> Attempt | None:
     """A frame of another attempt is booked to the one that runs."""
     return self.attempt
@@ -200,11 +184,6 @@ def _always_alive(self: Any) -> ChildSession:
 def _has_no_notes(_recorder: Recorder, _lease: Lease) -> bool:
     """An end is committed before all that its attempt said: from then on its epoch writes nothing."""
     return False
-
-
-def _watch_over(self: Any, attempt: Attempt) -> None:
-    """An attempt that was reaped and claimed anew here goes on beside the new one."""
-    self._attempts[attempt.claim.job_id] = attempt
 
 
 async def _resolve_nothing(self: Any, _ledger: object) -> None:
@@ -252,10 +231,6 @@ def _save_at_once(self: Any, state: bytes) -> asyncio.Future[None]:
 _checkpoint = Attempt.checkpoint
 
 
-async def _never_wait(_attempt: Attempt) -> None:
-    """A flood of log lines fills the keeper's memory."""
-
-
 def _forget_the_limit(_attempt: Attempt) -> None:
     """A task that never ends is never ended: nothing else tells."""
 
@@ -272,11 +247,6 @@ async def _give_to_the_dead(self: Any, session: KeeperSession, request: frames.C
         session.answer_nothing(request)
     else:
         self._start(child, claim, request)
-
-
-def _kill_by_slot(self: PoolChild, _attempt: Attempt) -> None:
-    """A late kill hits the next job of the same process."""
-    self.process.kill()
 
 
 async def _forget_the_dead(self: Any, child: PoolChild) -> None:
@@ -313,16 +283,13 @@ def _changed(*changes: Change, faults: Sequence[faults.Fault] = faults.FAULTS) -
 BROKEN = {
     "an end that ignores the epoch": Broken(
         Design(faults=(faults.restart_database, faults.kill_keeper, faults.stop_database), database=EndIgnoresTheEpoch),
-        "I3",
-        3000,
+        "I",
+        500,
     ),
     "a renewal that ignores the epoch": Broken(Design(database=RenewIgnoresTheEpoch), "I3", 400),
     "a claim without the lock": Broken(Design(database=ClaimWithoutTheLock), "", 200),
     "a submit that ignores the key": Broken(
         Design(faults=(faults.lose_messages,), database=SubmitIgnoresTheKey), "", 100
-    ),
-    "a reap by the time it runs": Broken(
-        Design(faults=(faults.hang_database,), database=ReapsByTheTimeItRuns), "I6", 1000
     ),
     "a reaper by its own clock": Broken(Design(faults=(faults.kill_pod,), database=ClockOfThePod), "I", 200),
     "an answer before the commit": Broken(
@@ -341,7 +308,6 @@ BROKEN = {
         _changed((Reaper, "_may_reap", _reap_whatever_is_refused), faults=(faults.refuse_writes,)), "I6", 1000
     ),
     "answers matched by order": Broken(_changed((ChildSession, "receive", _receive_in_order)), "", 500),
-    "a stop for whatever runs": Broken(_changed((ChildSession, "receive", _stop_whatever_runs)), "I6", 3000),
     "a frame of another attempt": Broken(_changed((KeeperSession, "_find", _find_any)), "I", 200),
     "a frame of a forked process": Broken(_changed((KeeperSession, "_find", _find_by_job)), "I", 200),
     "a claim while a job runs": Broken(_changed((KeeperSession, "receive", _receive_in_any_state)), "", 500),
@@ -349,9 +315,6 @@ BROKEN = {
         _changed((AttemptChannel, "_require_alive", _always_alive)), "I7", 200
     ),
     "an end before its notes": Broken(_changed((Recorder, "_has_notes", _has_no_notes)), "", 200),
-    "two attempts of one job in one keeper": Broken(
-        _changed((Recorder, "watch", _watch_over), faults=(faults.freeze_keeper, faults.freeze_pod)), "", 3000
-    ),
     "a record that is written again": Broken(
         _changed(
             (Recorder, "_resolve_unanswered", _resolve_nothing), faults=(faults.lose_messages, faults.restart_database)
@@ -360,10 +323,11 @@ BROKEN = {
         1000,
     ),
     "a poisoned value as an outage": Broken(_changed((longhaul_worker.recorder, "_write_each", _write_all)), "", 200),
-    "one renewal of two": Broken(_changed((Recorder, "_renew", _renew_one)), "I6", 500),
-    "a loser that goes on": Broken(_changed((Attempt, "lose", _lose_without_stopping)), "", 1000),
+    "one renewal of two": Broken(_changed((Recorder, "_renew", _renew_one), faults=(faults.kill_pod,)), "I", 1500),
+    "a loser that goes on": Broken(
+        _changed((Attempt, "lose", _lose_without_stopping), faults=(faults.freeze_keeper, faults.freeze_pod)), "", 1500
+    ),
     "a checkpoint that is called safe": Broken(_changed((Attempt, "checkpoint", _save_at_once)), "I7", 100),
-    "no backpressure": Broken(_changed((Attempt, "wait_for_room", _never_wait)), "holds", 1000),
     "no hard limit": Broken(_changed((Attempt, "_time_out", _forget_the_limit)), "I1", 200),
     "lines that are dropped silently": Broken(
         _changed((longhaul_worker.attempt._Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)),
@@ -378,7 +342,12 @@ BROKEN = {
         "I",
         1500,
     ),
-    "a kill by slot instead of attempt": Broken(_changed((PoolChild, "kill", _kill_by_slot)), "I6", 3000),
     "a death that nobody reports": Broken(_changed((Slots, "_reap_child", _forget_the_dead)), "I", 200),
-    "a death before the last words": Broken(_changed((Slots, "_last_words", _end_before_its_last_words)), "I", 1000),
+    "a death before the last words": Broken(
+        _changed(
+            (Slots, "_last_words", _end_before_its_last_words), faults=(faults.kill_celery, faults.kill_all_children)
+        ),
+        "I6",
+        300,
+    ),
 }

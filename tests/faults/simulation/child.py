@@ -317,7 +317,7 @@ class Run:
             case Fortune.SPEAKS_TOO_LATE:
                 self._child.process.start(self._go_on_after_the_end())
             case Fortune.FLOODS:
-                for _ in range(60):
+                for _ in range(150):
                     await self._log(self._next_line(), padding="x" * 200)
 
     async def _break_the_protocol(self) -> None:

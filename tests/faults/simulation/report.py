@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -91,20 +91,42 @@ class Report:
         yield f"seconds           {self.seconds:.0f}"
 
 
-def run_seeds(seeds: int, *, first: int = 0, processes: int = 2, design: Design | None = None) -> Report:
-    """Simulate so many worlds. One process runs them in order, in this one; several each take a batch at a time."""
+def run_seeds(
+    seeds: int, *, first: int = 0, seconds: float = 0.0, processes: int = 2, design: Design | None = None
+) -> Report:
+    """Simulate so many worlds, and more until so many seconds have passed.
+
+    One process runs them in order, in this one; several each take a batch at a time.
+    """
     report, started = Report(first=first), time.monotonic()
-    batches = [range(at, min(at + BATCH, first + seeds)) for at in range(first, first + seeds, BATCH)]
+
+    def batches() -> Iterator[range]:
+        at = first
+        while at < first + seeds or time.monotonic() < started + seconds:
+            end = at + BATCH if at >= first + seeds else min(at + BATCH, first + seeds)
+            yield range(at, end)
+            at = end
+
     work = partial(_run_batch, design=design)
     if processes == 1:
-        for batch in batches:
+        for batch in batches():
             report.join(work(batch))
     else:
         with ProcessPoolExecutor(processes) as pool:
-            for part in pool.map(work, batches):
-                report.join(part)
+            running: set[Future[Report]] = set()
+            for batch in batches():
+                running.add(pool.submit(work, batch))
+                if len(running) == 2 * processes:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    _join(report, done)
+            _join(report, running)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _join(report: Report, parts: Iterable[Future[Report]]) -> None:
+    for part in parts:
+        report.join(part.result())
 
 
 def _run_batch(seeds: range, design: Design | None) -> Report:
