@@ -19,7 +19,7 @@ smoke: $(READY)  ## as `up`, but ends with the job: exit code 0 = it succeeded
 	@$(RUN) exec longhaul up --once
 
 test: $(READY)  ## every test that this machine can run
-	@$(RUN) pytest -n 2 --dist worksteal
+	@$(RUN) pytest -n 3 --dist worksteal
 
 lint: $(READY)  ## ruff, mypy strict, the layers, Dockerfiles
 	@$(RUN) ruff format --check . && ruff check . && mypy && lint-imports && hadolint services/*/Dockerfile

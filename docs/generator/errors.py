@@ -48,6 +48,8 @@ own `except Exception` lets them pass.
 |---|---|
 | `invalid_params` | The worker's model refuses the params: another version of the task was published when they were checked. |
 | `timeout` | The attempt ran past its hard limit, and was killed. |
+| `protocol_error` | The task wrote to the connection between its process and the keeper; the message says what. |
+| `not_asked_to_stop` | The task raised `Cancelled` or `HandOver`, and nobody had asked it to stop. |
 | `crash` | The process died; `evidence` has the signal or the exit code, and the peak memory. |
 | `out_of_memory` | The task raised MemoryError, or the kernel killed its process, or its whole container, for memory. |
 | `lease_lost` | The worker was not heard of for a whole lease. |
@@ -92,9 +94,9 @@ def page() -> str:
 
 
 def _below(cls: type[LonghaulError]) -> Iterator[type[LonghaulError]]:
-    """The subclasses that stand in Longhaul's packages, each after its base."""
+    """The public subclasses that stand in Longhaul's packages, each after its base."""
     for one in cls.__subclasses__():
-        if one.__module__.startswith("longhaul"):
+        if one.__module__.startswith("longhaul") and not one.__name__.startswith("_"):
             yield one
             yield from _below(one)
 

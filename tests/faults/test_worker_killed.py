@@ -1,4 +1,4 @@
-"""Workers killed, frozen and drained at the worst moments: what tests/integration/worker/test_faults.py leaves open."""
+"""Workers killed, frozen and drained at the worst moments: what tests/integration/worker/test_faults.py leaves out."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_whatever_strikes_nothing_is_lost_doubled_or_cut_short() -> None:
 
 def search(broken: Broken) -> Outcome:
     """The first world in which a broken rule shows."""
-    for seed in range(broken.within_seeds):
+    for seed in range(broken.first_seed, broken.first_seed + broken.within_seeds):
         outcome = simulate(seed, broken.design)
         if outcome.violation is not None:
             return outcome
