@@ -5,38 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.unit.worker.session_ends import CLAIM
 
-from longhaul.ids import new_job_id
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.leases import AttemptEnd, Note
-from longhaul.states import Budget, Ending, State
+from longhaul.states import Ending, State
 from longhaul_worker.attempt import MAX_BACKLOG_BYTES, MAX_RECORD_BYTES, Attempt
 
 pytestmark = pytest.mark.anyio
-
-CLAIM = Claim(
-    job_id=new_job_id(),
-    epoch=1,
-    tenant="default",
-    task="sample.task",
-    queue="default",
-    params={},
-    checkpoint=None,
-    budget=Budget(
-        retries=0, retries_max=1, interruptions=0, max_interruptions=1, backoff_seconds=1, backoff_max_seconds=8
-    ),
-    timeout_seconds=60,
-    soft_timeout_seconds=None,
-    interruptible=True,
-    trace_context=None,
-    waited_seconds=0,
-    event_seq=2,
-    claimed_at=datetime.now(UTC),
-)
 
 
 @dataclass
