@@ -306,8 +306,8 @@ async def test_a_ledger_that_refuses_everything_costs_no_outcome(keeper: Keeper,
     attempt, talker = await keeper.claim(connection, 2)
     await connection.execute(REFUSES_ALL)
     attempt.finish(Ending.SUCCEEDED, result=b'{"total":6}')
-    talker.log("info", "line", {})
     await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
+    talker.log("info", "line", {})
     assert keeper.files() == [".json"]
     await connection.execute("DROP FUNCTION refuse CASCADE")
     await keeper.until(lambda: not talker.has_notes, "the line is written")

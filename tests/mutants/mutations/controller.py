@@ -69,7 +69,10 @@ MUTATIONS = [
     Mutation(
         name="leader-that-only-reads",
         breaks="The reaper's silence ends while the database is read-only, and owners that could not renew lose their jobs.",
-        edits=[Edit(LEDGER, "        await leadership.beat(self.connection)\n", "")],
+        edits=[
+            Edit(LEDGER, "        await leadership.beat(self.connection)\n", ""),
+            Edit(REAPER, "            self._refused_at = loop.time()\n", ""),
+        ],
         test="tests/integration/controller/test_refused_writes.py::test_an_owner_that_could_not_renew_has_a_whole_lease_to_do_so[read-only]",
     ),
     Mutation(

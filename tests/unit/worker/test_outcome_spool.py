@@ -66,6 +66,7 @@ def test_the_folder_is_private(tmp_path: Path) -> None:
 def test_a_file_that_can_not_be_read_is_put_aside(tmp_path: Path, content: str) -> None:
     (tmp_path / "broken.json").write_text(content)
     assert OutcomeSpool(tmp_path).load() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.refused"]
     assert (tmp_path / "broken.refused").read_text() == content
     assert OutcomeSpool(tmp_path).load() == []
 
