@@ -45,6 +45,7 @@ class PoolChild:
         self.slot = slot
         self.left = asyncio.Event()
         """All that it said was heard."""
+        self.is_dead = False
 
     @property
     def pid(self) -> int:
@@ -139,7 +140,7 @@ class Slots:
         if child is not None and child.session is session:
             child.left.set()
             # As a rule it is dying, and its death tells more.
-            self._loop.call_later(EXIT_REPORT_SECONDS, self.kill_broken, session, "it closed its connection")
+            self._loop.call_later(EXIT_REPORT_SECONDS, self._kill_deserter, child)
 
     def kill_broken(self, session: KeeperSession, reason: str) -> None:
         child = self._children.get(session.pid)
@@ -149,6 +150,10 @@ class Slots:
             message = f"The process that ran this job broke the protocol with its keeper: {reason}."
             session.attempt.kill(Ending.CRASHED, {"code": "protocol_error", "message": message[:1000]})
         child.process.kill()
+
+    def _kill_deserter(self, child: PoolChild) -> None:
+        if not child.is_dead:
+            self.kill_broken(child.session, "it closed its connection")
 
     def payload_limit(self, frame: FromChild | FromMain) -> int:
         if isinstance(frame, frames.Finish):
@@ -284,6 +289,7 @@ class Slots:
 
     async def _reap_child(self, child: PoolChild) -> None:
         await child.process.wait_dead()
+        child.is_dead = True
         self._send_to_main(frames.encode(frames.Reap()))
         exit_code = await self._last_words(child)
         self._exits.pop(child.pid, None)
