@@ -13,7 +13,7 @@ def main() -> int:
     """1 where the promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=50_000, help="how many worlds, at least (default: 50000)")
-    parser.add_argument("--seconds", type=float, default=0.0, help="go on for so long (default: 0)")
+    parser.add_argument("--seconds", type=float, default=0.0, help="go on for this long (default: 0)")
     parser.add_argument("--first", type=int, default=0, help="the first of their seeds (default: 0)")
     parser.add_argument("--processes", type=int, default=2, help="processes that share them (default: 2)")
     parser.add_argument("--seed", type=int, help="replay one world, and print all that happens in it")

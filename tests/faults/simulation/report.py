@@ -94,7 +94,7 @@ class Report:
 def run_seeds(
     seeds: int, *, first: int = 0, seconds: float = 0.0, processes: int = 2, design: Design | None = None
 ) -> Report:
-    """Simulate so many worlds, and more until so many seconds have passed.
+    """Simulate `seeds` worlds, and more until `seconds` have passed.
 
     One process runs them in order, in this one; several each take a batch at a time.
     """
