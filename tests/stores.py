@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,4 +26,6 @@ def store_away(folder: Path) -> Iterator[None]:
 
 def keys(folder: Path) -> list[str]:
     """What is in the store: `<job id>/<epoch>.json`."""
-    return sorted(str(path.relative_to(path.parents[1])) for path in folder.rglob("*.json"))
+    # os.walk passes over a folder that disappears meanwhile, since its last object is deleted; rglob raises.
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name.endswith(".json"))
+    return sorted(str(path.relative_to(path.parents[1])) for path in files)
