@@ -88,6 +88,8 @@ class AttemptLog:
             case Ending.TRANSIENT:
                 return None if "store_away" in self.causes else "I6: tried again, and nothing was wrong with it"
             case Ending.CRASHED:
+                if not self.is_started:
+                    return None  # its process was killed while the claim was under way
                 return None if self.causes & {"killed", "exits", "broke"} else "I6: its process was well"
             case Ending.TIMED_OUT:
                 in_time = now - self.claimed_at < params.timeout_seconds

@@ -36,7 +36,7 @@ class Checker:
         self.troubles = 0
         """Faults of them that go on now."""
         self.is_full = False
-        """No slot that is well is free, so nothing can be taken up again."""
+        """No slot that is well is free, or no controller runs, so nothing can be taken up again."""
         self.recoveries: list[float] = []
         """Seconds from a loss (or from calm, if that came later) to the next attempt or the end."""
         self.healthy_seconds: Callable[[Job], float] = lambda _: 0.0
@@ -246,7 +246,7 @@ class Checker:
             lease = Lease(job_id=job.id, epoch=job.epoch)
             since = unowned[lease] = self._unowned_since.get(lease, now)
             seconds = now - max(since, self.calm_since)
-            if not self.troubles and seconds > times.RECOVERY:
+            if not self.troubles and not self.is_full and seconds > times.RECOVERY:
                 self.kernel.fail(f"I8: nobody runs it for {seconds:.1f} s: {job}")
         self._unowned_since = unowned
 

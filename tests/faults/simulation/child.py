@@ -71,6 +71,11 @@ class Child:
     def is_idle(self) -> bool:
         return self.process.is_alive and not self.is_busy
 
+    @property
+    def works(self) -> bool:
+        """It computes; one that has reported its end only waits for the answer."""
+        return self.session is not None and self.session.channel is not None
+
     def kill(self, exit_code: int = -9, *, cause: str = "killed") -> None:
         """By a fault: what it runs, or was just given, was broken by that."""
         if self.process.is_alive:

@@ -307,7 +307,8 @@ async def kill_api(world: World) -> None:
     number = world.kernel.random.randrange(len(world.apis))
     world.apis[number].process.kill()
     await asyncio.sleep(world.draw(0.5, 3))
-    world.start_api(number)
+    if not world.apis[number].process.is_alive:
+        world.start_api(number)
 
 
 async def lose_messages(world: World) -> None:

@@ -124,7 +124,12 @@ class Pod:
             process.kill()
         if not keeps_disk:
             shutil.rmtree(self.disk, ignore_errors=True)
-        self.world.kernel.outside.after(restart_seconds, self.start)
+        self.world.kernel.outside.after(restart_seconds, self._restart)
+
+    def _restart(self) -> None:
+        """Unless it was killed twice, and the other restart came first."""
+        if not self.keeper.process.is_alive:
+            self.start()
 
     def exit(self) -> None:
         """Drained: gone, and replaced."""
@@ -211,11 +216,19 @@ class Keeper:
         return child.attempt.lease if child is not None and child.attempt is not None else None
 
     def runs(self, lease: Lease) -> bool:
-        """Whether a process here works at this attempt, or its outcome waits here."""
+        """Whether a process here works at this attempt, or its result or outcome waits here. What is frozen counts: it can
+        neither take up its job nor notice that nobody works at it."""
         if not self.process.is_alive:
             return False
-        works = any(child.process.is_alive and child.lease == lease for child in self.pod.children)
-        return works or lease in self.recorder._ends
+        children = [child for child in self.pod.children if child.process.is_alive]
+        if lease in self.recorder._ends or any(child.lease == lease for child in children):
+            return True
+        attempt = self.recorder._attempts.get(lease.job_id)
+        if attempt is None or attempt.lease != lease:
+            return False
+        frozen = {child.pid for child in children if not child.process.is_running}
+        is_given_to_frozen = attempt.child is not None and attempt.child.pid in frozen
+        return attempt._is_settled or not self.process.is_running or is_given_to_frozen
 
     def _announce(self, written: Iterable[Written]) -> None:
         self.world.checker.announced(written)

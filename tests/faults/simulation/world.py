@@ -198,7 +198,7 @@ class World:
             child.lease
             for pod in self.pods
             for child in pod.children
-            if child.process.is_running and pod.keeper.recorder.is_up and child.lease is not None
+            if child.works and child.process.is_running and pod.keeper.recorder.is_up and child.lease is not None
         }
         self.checker.watch_working(running, self.database.rows)
 
@@ -234,8 +234,10 @@ class World:
                 self.checker.lost(job.id, job.epoch)
 
     def note_capacity(self) -> None:
-        """While no slot is free nothing can be taken up again."""
-        is_full = not any(pod.can_claim for pod in self.pods)
+        """While no slot is free, or no controller runs, nothing can be taken up again."""
+        is_full = not any(pod.can_claim for pod in self.pods) or not any(
+            controller.process.is_running for controller in self.controllers
+        )
         if self.checker.is_full and not is_full:
             self.checker.calm()
         self.checker.is_full = is_full

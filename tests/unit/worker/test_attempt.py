@@ -112,6 +112,17 @@ async def test_while_the_ledger_is_up_no_line_is_dropped_and_the_task_waits_for_
     await waiting
 
 
+async def test_the_rest_of_a_dead_process_waits_for_no_room(start: Start) -> None:
+    """In a database that hangs nothing makes room, and what is not heard soon after its death is lost."""
+    attempt, _, _ = start()
+    lines = [f"{number} {'x' * 5000}" for number in range(60)]
+    attempt.hear_the_rest()
+    for line in lines:
+        attempt.log("info", line, {})
+        await asyncio.wait_for(attempt.wait_for_room(), 1)
+    assert [note.data["message"] for note in write_all(attempt)] == lines
+
+
 async def test_while_the_ledger_is_away_the_oldest_lines_go_and_a_mark_counts_them(start: Start) -> None:
     attempt, _, _ = start()
     attempt.log("info", "in flight", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar
 
 from longhaul_controller import metrics
@@ -29,6 +30,9 @@ class Duty(ABC):
     async def run(self) -> None:
         """Do it once. Whatever this raises is counted and reported, and the next run comes at its time."""
 
+    async def stand_by(self) -> None:  # noqa: B027 - most duties have nothing to know
+        """At the interval of a replica that does not lead: note what it must know once it does."""
+
     def lead_anew(self) -> None:  # noqa: B027 - most duties remember nothing
         """This replica leads from now on. What it remembers of an earlier time may have been changed by another leader."""
 
@@ -40,6 +44,7 @@ async def repeat(duty: Duty, leader: Leader) -> None:
     """Run a duty at its interval while this replica leads, until cancelled."""
     loop = asyncio.get_running_loop()
     run = Containment(duty.run, deadline_seconds=duty.deadline_seconds)
+    stand_by = Containment(duty.stand_by, deadline_seconds=duty.deadline_seconds)
     failures = FailureLog("duty_failed", "duty_recovered", duty=duty.name)
     counted = metrics.DUTY_FAILURES.labels(duty.name)
     led = False
@@ -49,7 +54,10 @@ async def repeat(duty: Duty, leader: Leader) -> None:
         if leads and not led:
             duty.lead_anew()
         led = leads
-        if leads:
+        if not leads:
+            with suppress(Exception):  # whatever it did not learn, it does not know
+                await stand_by()
+        else:
             try:
                 await run()
                 failures.succeeded()

@@ -68,6 +68,11 @@ class Reaper(Duty):
             _log.warning("lease_reaped", job_id=str(end.job_id), epoch=end.epoch, queue=end.queue, state=end.state)
         await self._announce(written)
 
+    async def stand_by(self) -> None:
+        """Renewals that are refused while another replica leads count for this one's silence, too."""
+        async with self._acquire() as ledger:
+            await self._may_reap(ledger, await ledger.read_clock())
+
     async def _may_reap(self, ledger: ControllerLedger, as_of: datetime) -> bool:
         """Whether a lease has run out, and renewals are accepted and were for the last lease.
 

@@ -73,6 +73,7 @@ class Attempt:
         self._backlog = _Backlog(progress_interval_seconds, self._loop.time)
         self._room = asyncio.Event()
         self._room.set()
+        self._is_process_dead = False
         self._is_ledger_up = True
         self._checkpoint: bytes | None = None
         self._checkpoint_saved: list[asyncio.Future[None]] = []
@@ -104,6 +105,11 @@ class Attempt:
     async def wait_for_room(self) -> None:
         """Until the attempt may say more: what it said is written, or nobody can write it."""
         await self._room.wait()
+
+    def hear_the_rest(self) -> None:
+        """Its process is dead: no more is to come than its socket holds, and nobody is left to wait for room."""
+        self._is_process_dead = True
+        self._room.set()
 
     def checkpoint(self, state: bytes) -> asyncio.Future[None]:
         """Keep a checkpoint (JSON text). The future is done once it is committed, or kept here while the ledger is away."""
@@ -180,7 +186,7 @@ class Attempt:
         self._bound_backlog()
 
     def _bound_backlog(self) -> None:
-        if self._is_ledger_up and not self.is_over:
+        if self._is_ledger_up and not self.is_over and not self._is_process_dead:
             is_full = self._backlog.bytes >= MAX_BACKLOG_BYTES
             (self._room.clear if is_full else self._room.set)()
             return

@@ -290,6 +290,8 @@ class Slots:
     async def _reap_child(self, child: PoolChild) -> None:
         await child.process.wait_dead()
         child.is_dead = True
+        if child.attempt is not None:
+            child.attempt.hear_the_rest()
         self._send_to_main(frames.encode(frames.Reap()))
         exit_code = await self._last_words(child)
         self._exits.pop(child.pid, None)
