@@ -255,12 +255,6 @@ async def _forget_the_dead(self: Any, child: PoolChild) -> None:
     del self._children[child.pid]
 
 
-async def _end_before_its_last_words(self: Any, child: PoolChild) -> int | None:
-    """A process that reported its end and died is taken for one that only died."""
-    report = self._exit_report(child.pid)
-    return report.result() if report.done() else None
-
-
 def _end_twice(self: Any, session: KeeperSession, reason: str) -> None:
     """Whoever breaks the protocol stays."""
 
@@ -302,14 +296,14 @@ BROKEN = {
     ),
     "a leader that keeps the lock after a freeze": Broken(
         _changed((Leader, "_hold", _hold_through_freezes), faults=(faults.freeze_controller, faults.kill_pod)),
-        "I",
+        "",
         1000,
     ),
     "nobody rings again": Broken(_changed((Rering, "run", _ring_nothing), faults=(faults.flush_redis,)), "I1", 100),
     "a reap right after renewals were refused": Broken(
         _changed((Reaper, "_may_reap", _reap_whatever_is_refused), faults=(faults.refuse_writes,)), "I6", 1000
     ),
-    "answers matched by order": Broken(_changed((ChildSession, "receive", _receive_in_order)), "", 500),
+    "answers matched by order": Broken(_changed((ChildSession, "receive", _receive_in_order)), "I6", 1500, 690),
     "a frame of another attempt": Broken(_changed((KeeperSession, "_find", _find_any)), "I", 200),
     "a frame of a forked process": Broken(_changed((KeeperSession, "_find", _find_by_job)), "I", 200),
     "a claim while a job runs": Broken(_changed((KeeperSession, "receive", _receive_in_any_state)), "", 500),
@@ -348,11 +342,4 @@ BROKEN = {
         1500,
     ),
     "a death that nobody reports": Broken(_changed((Slots, "_reap_child", _forget_the_dead)), "I", 200),
-    "a death before the last words": Broken(
-        _changed(
-            (Slots, "_last_words", _end_before_its_last_words), faults=(faults.kill_celery, faults.kill_all_children)
-        ),
-        "I6",
-        300,
-    ),
 }
