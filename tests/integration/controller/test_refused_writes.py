@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from tests.integration.controller.conftest import StartReplica
-from tests.integration.controller.refusals import create_role, refused, renewing
+from tests.integration.controller.refusals import CHANGES, create_role, refused, renewing
 from tests.integration.controller.replica import Replica
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault("F57")]
 
 LEASE_SECONDS = 3.0
 RENEW_SECONDS = 1.0
-REFUSED_SECONDS = LEASE_SECONDS
+REFUSED_SECONDS = 2 * LEASE_SECONDS
 """Counted from when the last lease has run out."""
 
 
@@ -49,7 +49,7 @@ def controllers(role_url: str, redis_url: str, start_replica: StartReplica) -> l
     return replicas
 
 
-@pytest.mark.parametrize("kind", ["read-only", "no grant", "a trigger of each job", "a lock"])
+@pytest.mark.parametrize("kind", CHANGES)
 async def test_an_owner_that_could_not_renew_has_a_whole_lease_to_do_so(
     admin: Connection,
     breakable_postgres: EmbeddedPostgres,

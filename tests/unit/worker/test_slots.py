@@ -26,7 +26,7 @@ PID = 4711
 
 
 class MortalProcess(PoolProcess):
-    """Lives until it is told to die."""
+    """Lives until the test, or its keeper, ends it."""
 
     def __init__(self) -> None:
         self.death = asyncio.Event()
