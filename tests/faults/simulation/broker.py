@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import redis
 from tests.faults.simulation import times
@@ -61,16 +61,11 @@ class Redis(Server):
         for queue, keep in counts.items():
             self.doorbells[queue] = min(self.doorbells[queue], keep)
 
-    def read_pools(self) -> list[str]:
-        return list(self.running)
-
-    def count_running(self, pools: Sequence[str]) -> dict[str, int]:
-        return {pool: len(self.running.get(pool, ())) for pool in pools}
+    def count_running(self) -> dict[str, int]:
+        return {pool: len(job_ids) for pool, job_ids in self.running.items()}
 
     def replace_running(self, pool: str, job_ids: Iterable[str]) -> None:
         self.running[pool] = frozenset(job_ids)
-        if not self.running[pool]:
-            del self.running[pool]
 
     async def pop(self, line: RedisLine) -> str:
         """BRPOP, again and again, until there is a doorbell. It is gone once it is sent: who dies now has lost it."""
@@ -144,11 +139,8 @@ class RedisDoorbells:
     async def trim(self, counts: Mapping[str, int]) -> None:
         await self._line.ask(self._server.trim, dict(counts))
 
-    async def read_pools(self) -> list[str]:
-        return await self._line.ask(self._server.read_pools)
-
-    async def count_running(self, pools: Sequence[str]) -> dict[str, int]:
-        return await self._line.ask(self._server.count_running, list(pools))
+    async def count_running(self) -> dict[str, int]:
+        return await self._line.ask(self._server.count_running)
 
     async def replace_running(self, pool: str, job_ids: Iterable[str]) -> None:
         await self._line.ask(self._server.replace_running, pool, list(job_ids))

@@ -271,7 +271,7 @@ class Checker:
         if row.checkpoint is None or orjson.loads(row.checkpoint) != state:
             self.kernel.fail(f"I7: a checkpoint was called safe, and is not: {state}, {row}")
 
-    def finish(self, rows: dict[UUID, Job], keys: int, running: Mapping[str, object]) -> None:
+    def finish(self, rows: dict[UUID, Job], keys: int, demand: Mapping[str, int]) -> None:
         """At the end, when all has been well for long."""
         if len(self.accepted) != keys:
             self.kernel.fail(f"I1: {keys - len(self.accepted)} clients never got an answer")
@@ -281,8 +281,8 @@ class Checker:
                 self.kernel.fail(f"I1: job {id} of key {key} was accepted, and is lost")
             elif job.state not in TERMINAL:
                 self.kernel.fail(f"I1: accepted, and never ended: {job}")
-        if running:
-            self.kernel.fail(f"the scaler still believes that something runs: {running}")
+        if any(demand.values()):
+            self.kernel.fail(f"the scaler still believes that something runs: {demand}")
         if len(set(self.accepted.values())) != keys or len(rows) != keys:
             self.kernel.fail(f"{keys} jobs were asked for, and there are {len(rows)}: {self.accepted}")
 

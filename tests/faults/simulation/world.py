@@ -115,7 +115,7 @@ class World:
         outcome = Outcome(self.seed)
         try:
             self.kernel.run(QUIET_SECONDS, self._is_over)
-            self.checker.finish(self.database.rows, self.keys, self.redis.running)
+            self.checker.finish(self.database.rows, self.keys, self.redis.count_running())
         except Violation as violation:
             outcome.violation = f"{self.kernel.now:.4f} s: {violation}"
             self.kernel.tell(f"VIOLATION: {violation}")
@@ -142,7 +142,7 @@ class World:
         if len(self.checker.accepted) < self.keys or self._faults_now:
             return False
         # The last look of the duty that tells the scaler shows that nothing runs any more.
-        return all(state in TERMINAL for state in self.checker.states.values()) and not self.redis.running
+        return all(state in TERMINAL for state in self.checker.states.values()) and not any(self.redis.running.values())
 
     async def _strike(self, fault: Fault, at: float) -> None:
         """At some time; or at the next statement, before its answer is there; or between two steps of a keeper."""

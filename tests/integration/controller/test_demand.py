@@ -103,6 +103,17 @@ async def test_a_pool_that_has_gone_has_no_demand(
     assert await client.keys("running:*") == []
 
 
+async def test_what_a_frozen_leader_writes_when_it_wakes_is_corrected(
+    connection: Connection, client: redis.Redis
+) -> None:
+    """Of a pool that the leader after it has never seen (seed 19771 of the simulation)."""
+    demand = create(connection, client)
+    await demand.run()
+    await RedisDoorbells(client).replace_running("gone", [str(uuid4())])
+    await demand.run()
+    assert await published(client, "gone") == set()
+
+
 async def test_nothing_is_written_where_nothing_changed(connection: Connection, client: redis.Redis) -> None:
     demand = create(connection, client)
     claimer = await pod(connection, "pool")

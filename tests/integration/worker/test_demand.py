@@ -21,7 +21,11 @@ async def wait_published(redis_url: str, *jobs: UUID) -> None:
     async with doorbell.create_client(redis_url) as client:
 
         async def is_published() -> bool:
-            return bool(await client.smembers(doorbell.running_key("default")) == expected)
+            # The controller corrects the sets of the pools that are listed.
+            return bool(
+                await client.smembers(doorbell.running_key("default")) == expected
+                and await client.smembers(doorbell.POOLS_KEY) == {b"default"}
+            )
 
         await eventually(is_published, what=f"the pool's set holds {len(jobs)} jobs")
 

@@ -11,7 +11,10 @@ from longhaul_controller.ports import Acquire, Doorbells
 
 
 class Demand(Duty):
-    """Writes a set only if it changed, or if Redis lost it."""
+    """Writes a set only if it changed, or if Redis lost it.
+
+    Every run looks at every set that there is: a keeper or a leader that was frozen can write an old one at any time.
+    """
 
     name = "demand"
 
@@ -19,23 +22,19 @@ class Demand(Duty):
         self.interval_seconds = interval_seconds
         self._acquire = acquire
         self._doorbells = doorbells
-        self._published: dict[str, frozenset[str]] | None = None
+        self._published: dict[str, frozenset[str]] = {}
 
     def lead_anew(self) -> None:
-        self._published = None
+        self._published = {}
 
     async def run(self) -> None:
         """Publish once. Raises LedgerUnavailable or redis.RedisError."""
-        if self._published is None:
-            # A pool whose last job ended while another replica or nobody led would keep its last number for ever.
-            self._published = dict.fromkeys(await self._doorbells.read_pools(), frozenset())
+        sizes = await self._doorbells.count_running()
         async with self._acquire() as ledger:
             running = {pool: frozenset(ids) for pool, ids in (await ledger.read_running_by_pool()).items()}
-        for gone in self._published.keys() - running.keys():
-            running[gone] = frozenset()
-        sizes = await self._doorbells.count_running(list(running))
-        for pool, job_ids in running.items():
-            if job_ids != self._published.get(pool) or sizes[pool] != len(job_ids):
+        for pool in sizes.keys() | running.keys():
+            job_ids = running.get(pool, frozenset())
+            if job_ids != self._published.get(pool, frozenset()) or len(job_ids) != sizes.get(pool, 0):
                 await self._doorbells.replace_running(pool, job_ids)
             self._published[pool] = job_ids
             metrics.JOBS_RUNNING.labels(pool).set(len(job_ids))

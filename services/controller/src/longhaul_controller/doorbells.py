@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,9 @@ class RedisDoorbells:
     async def trim(self, counts: Mapping[str, int]) -> None:
         await doorbell.trim(self.client, counts)
 
-    async def read_pools(self) -> list[str]:
-        prefix = doorbell.running_key("")
-        keys = self.client.scan_iter(match=f"{prefix}*", count=1000)
-        return [key.decode().removeprefix(prefix) async for key in keys]
-
-    async def count_running(self, pools: Sequence[str]) -> dict[str, int]:
+    async def count_running(self) -> dict[str, int]:
+        names = await self.client.smembers(doorbell.POOLS_KEY)
+        pools = [name.decode() for name in names if isinstance(name, bytes)]
         async with self.client.pipeline(transaction=False) as pipeline:
             for pool in pools:
                 pipeline.scard(doorbell.running_key(pool))
@@ -44,6 +41,7 @@ class RedisDoorbells:
         async with pipeline:
             pipeline.delete(key)
             if members:
+                pipeline.sadd(doorbell.POOLS_KEY, pool)
                 pipeline.sadd(key, *members)
             await pipeline.execute()
 

@@ -6,7 +6,7 @@ ledger and a virtual clock, so that it runs the code that ships.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -61,11 +61,8 @@ class Doorbells(Protocol):
     async def trim(self, counts: Mapping[str, int]) -> None:
         """`longhaul.doorbell.trim`."""
 
-    async def read_pools(self) -> list[str]:
-        """The pools that have a set of running jobs."""
-
-    async def count_running(self, pools: Sequence[str]) -> dict[str, int]:
-        """How many jobs each pool's set has."""
+    async def count_running(self) -> dict[str, int]:
+        """How many jobs each pool's set has: of all pools that ever had one."""
 
     async def replace_running(self, pool: str, job_ids: Iterable[str]) -> None:
         """Make a pool's set exactly this, in one step: a scaler never sees it half written."""

@@ -30,6 +30,10 @@ def key(queue: str) -> str:
     return f"doorbell:{queue}"
 
 
+POOLS_KEY: Final = "pools"
+"""The Redis set of the pools that ever had a set of running jobs. Whoever adds to `running_key` adds to it as well."""
+
+
 def running_key(pool: str) -> str:
     """The Redis set of the jobs that run on a pool's pods and count as demand."""
     return f"running:{pool}"

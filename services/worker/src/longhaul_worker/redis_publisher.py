@@ -53,6 +53,7 @@ class OccupancyPublisher:
     def __init__(self, client: redis.Redis, recorder: Recorder, pool: str) -> None:
         self._client = client
         self._recorder = recorder
+        self._pool = pool
         self._key = doorbell.running_key(pool)
         self._published: set[str] = set()
 
@@ -72,6 +73,7 @@ class OccupancyPublisher:
         running = set() if recorder.is_draining else {str(attempt.claim.job_id) for attempt in recorder.attempts}
         async with self._client.pipeline(transaction=False) as pipeline:
             if started := running - self._published:
+                pipeline.sadd(doorbell.POOLS_KEY, self._pool)
                 pipeline.sadd(self._key, *started)
             if ended := self._published - running:
                 pipeline.srem(self._key, *ended)
