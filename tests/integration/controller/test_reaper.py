@@ -10,10 +10,12 @@ from uuid import UUID
 
 import anyio
 import orjson
+import psycopg
 import pytest
 import redis.asyncio as redis
 from tests.integration.controller import replica
 from tests.integration.controller.conftest import LEASE_SECONDS, StartReplica, lends_ledger
+from tests.integration.controller.refusals import RAISE
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 from tests.pods import free_port
@@ -38,16 +40,15 @@ OUTAGE_SECONDS = 3.3
 """More than the lease, and more than the gap between two looks that the leader takes for an outage."""
 
 
-async def look(
+def create(
     connection: Connection,
     leader: Leader,
     client: redis.Redis,
     *,
     doorbells: redis.Redis | None = None,
     diagnostics: Diagnostics | None = None,
-) -> None:
-    """Let the reaper look once."""
-    reaper = Reaper(
+) -> Reaper:
+    return Reaper(
         leader,
         lends_ledger(connection),
         doorbells=RedisDoorbells(doorbells or client),
@@ -56,7 +57,6 @@ async def look(
         interval_seconds=1,
         diagnostics=diagnostics,
     )
-    await reaper.run()
 
 
 async def seen_up_for_a_lease(leader: Leader) -> None:
@@ -95,7 +95,7 @@ async def test_a_lost_job_is_queued_rung_for_and_told_of(
     async with client.pubsub() as listener:
         await listener.subscribe(events.channel(id))
         assert await listener.get_message(timeout=2)
-        await look(connection, leader, client)
+        await create(connection, leader, client).run()
         message = await listener.get_message(timeout=2)
     assert message is not None
     told = orjson.loads(message["data"])
@@ -114,7 +114,7 @@ async def test_a_job_that_loses_every_owner_is_a_dead_letter_with_its_evidence(
     for _ in range(2):
         await client.flushall()
         await lost(connection, Claimer(), id)
-        await look(connection, leader, client)
+        await create(connection, leader, client).run()
     row = await given.row(connection, id)
     assert (row["state"], row["epoch"], row["interruptions"]) == ("dead", 2, 2)
     assert row["error"]["code"] == "lease_lost"
@@ -132,11 +132,34 @@ async def test_the_reaper_is_silent_until_the_ledger_was_seen_up_for_a_lease(
     await lost(connection, Claimer(), id)
     up_seconds = leader.ledger_up_seconds()
     assert up_seconds < LEASE_SECONDS
-    await look(connection, leader, client)
+    await create(connection, leader, client).run()
     assert await given.state(connection, id) == "running"
     await seen_up_for_a_lease(leader)
-    await look(connection, leader, client)
+    await create(connection, leader, client).run()
     assert await given.state(connection, id) == "queued"
+
+
+async def test_a_standby_that_saw_renewals_refused_is_silent_for_a_lease(
+    connection: Connection, leader: Leader, client: redis.Redis
+) -> None:
+    """It may take over in the moment in which they are accepted again, when every lease is old (seed 120010 of the
+    simulation)."""
+    (id,) = await given.queued(connection)
+    await lost(connection, Claimer(), id)
+    await seen_up_for_a_lease(leader)
+    reaper = create(connection, leader, client)
+    await connection.execute(RAISE.format(table="jobs", each="ROW"))
+    refused_at = asyncio.get_running_loop().time()
+    with pytest.raises(psycopg.errors.RaiseException, match="refused by a trigger"):
+        await reaper.stand_by()
+    await connection.execute("DROP FUNCTION refuse CASCADE")
+
+    async def gave_it_back() -> bool:
+        await reaper.run()
+        return await given.state(connection, id) == "queued"
+
+    await eventually(gave_it_back, what="the job is given back")
+    assert asyncio.get_running_loop().time() - refused_at >= LEASE_SECONDS
 
 
 async def test_a_lease_that_runs_out_while_the_reaper_asks_for_evidence_is_left(
@@ -157,7 +180,7 @@ async def test_a_lease_that_runs_out_while_the_reaper_asks_for_evidence_is_left(
             return {}
 
     await seen_up_for_a_lease(leader)
-    await look(connection, leader, client, diagnostics=Slow())
+    await create(connection, leader, client, diagnostics=Slow()).run()
     assert await given.state(connection, lost_claim.job_id) == "queued"
     assert await given.state(connection, live_claim.job_id) == "running"
 
@@ -176,7 +199,7 @@ async def test_evidence_that_fails_costs_the_evidence_only(
     (id,) = await given.queued(connection)
     await lost(connection, Claimer(), id)
     await seen_up_for_a_lease(leader)
-    await look(connection, leader, client, diagnostics=Odd())
+    await create(connection, leader, client, diagnostics=Odd()).run()
     row = await given.row(connection, id)
     assert (row["state"], row["error"]["code"]) == ("queued", "lease_lost")
 
@@ -188,7 +211,7 @@ async def test_a_redis_that_is_away_keeps_nothing_from_being_reaped(
     await lost(connection, Claimer(), id)
     await seen_up_for_a_lease(leader)
     async with doorbell.create_client(f"redis://127.0.0.1:{free_port()}") as nobody:
-        await look(connection, leader, client, doorbells=nobody)
+        await create(connection, leader, client, doorbells=nobody).run()
     assert await given.state(connection, id) == "queued"
 
 
@@ -255,7 +278,7 @@ async def test_no_evidence_stops_a_reap(
     await lost(connection, claimer, id)
     await seen_up_for_a_lease(leader)
     async with asyncio.timeout(10):
-        await look(connection, leader, client, diagnostics=Explains(explain))
+        await create(connection, leader, client, diagnostics=Explains(explain)).run()
     assert await given.state(connection, id) == "queued"
     assert await doorbell.count(client, [given.QUEUE]) == {given.QUEUE: 1}
     (attempt,) = await history.read_attempts(connection, id)
@@ -270,8 +293,8 @@ async def test_more_lost_jobs_than_one_look_takes_are_all_given_back(
     claims = await Claimer().claim(connection, slots=250)
     await given.expired(connection, *(claim.job_id for claim in claims))
     await seen_up_for_a_lease(leader)
-    await look(connection, leader, client)
-    await look(connection, leader, client)
+    await create(connection, leader, client).run()
+    await create(connection, leader, client).run()
     assert await given.count_running(connection) == 0
     assert await doorbell.count(client, [given.QUEUE]) == {given.QUEUE: 250}
 
