@@ -21,8 +21,8 @@ from longhaul.job import Job
 from longhaul.ledger.leases import Lease
 from longhaul.states import Ending
 from longhaul.values import encode_json
-from longhaul_worker import execute
-from longhaul_worker.execute import Outcome
+from longhaul_worker.child import execute
+from longhaul_worker.child.execute import Outcome
 from longhaul_worker.session import frames
 from longhaul_worker.session.child import EXIT_KEEPER_GONE, AttemptChannel, ChildSession, _Call
 from longhaul_worker.session.frames import Answer, Claimed, Refused

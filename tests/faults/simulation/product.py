@@ -10,8 +10,8 @@ import longhaul_controller.failures
 import longhaul_controller.leader
 import longhaul_controller.reaper
 import longhaul_worker.attempt
+import longhaul_worker.child.execute
 import longhaul_worker.drain
-import longhaul_worker.execute
 import longhaul_worker.outcome_spool
 import longhaul_worker.recorder
 import longhaul_worker.result_upload
@@ -28,7 +28,7 @@ _LOGGING = (
     longhaul_controller.reaper,
     longhaul_worker.attempt,
     longhaul_worker.drain,
-    longhaul_worker.execute,
+    longhaul_worker.child.execute,
     longhaul_worker.outcome_spool,
     longhaul_worker.recorder,
     longhaul_worker.result_upload,

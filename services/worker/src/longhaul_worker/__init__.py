@@ -22,7 +22,5 @@ How tasks run, on one page: docs/explanation/how-tasks-run.md.
 | `process_tree` | guard, pool child | ends what tasks started |
 | `session` | keeper, pool child | what the two say to each other |
 | `celery` | Celery | hears doorbells, reports dead children |
-| `execute` | pool child | a task's call, to its one reported end |
-| `task_output` | pool child | what a task prints and logs |
-| `process_state` | pool child | what a task may change in its process |
+| `child` | pool child | runs a task: its call, its output, what it may change in its process |
 """

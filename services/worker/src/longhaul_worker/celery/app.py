@@ -23,11 +23,11 @@ from longhaul.settings import split_commas
 from longhaul.task import load_tasks
 from longhaul_worker.celery import consumer, pool, transport
 from longhaul_worker.celery.upstream import trace_upstream_calls
-from longhaul_worker.execute import Executor
+from longhaul_worker.child.execute import Executor
+from longhaul_worker.child.task_output import TaskOutput
 from longhaul_worker.session import frames
 from longhaul_worker.session.child import EXIT_KEEPER_GONE, ChildSession
 from longhaul_worker.session.transport import connect
-from longhaul_worker.task_output import TaskOutput
 
 PULSE_EVERY_SECONDS = 2.0
 

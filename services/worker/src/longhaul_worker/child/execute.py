@@ -25,11 +25,11 @@ from longhaul.job import Job
 from longhaul.states import Ending
 from longhaul.task import Task
 from longhaul.values import MAX_TRACEBACK_BYTES, clean_text, find_not_finite
-from longhaul_worker.process_state import SOFT_LIMIT_SIGNAL, ProcessState
+from longhaul_worker.child.process_state import SOFT_LIMIT_SIGNAL, ProcessState
+from longhaul_worker.child.task_output import TaskOutput
 from longhaul_worker.process_tree import adopt_orphans, end_descendants
 from longhaul_worker.session.child import EXIT_UNREPORTED, AttemptChannel, ChildSession
 from longhaul_worker.session.frames import AttemptError, Claimed
-from longhaul_worker.task_output import TaskOutput
 
 _log = structlog.get_logger(__name__)
 
