@@ -57,12 +57,14 @@ def setup_logs(service: str, *, log_format: str, log_level: str) -> None:
     root.setLevel(max(level, logging.WARNING))
 
 
-def add_processors(*, every: Any, own: Any) -> None:
-    """Add structlog processors to a process whose logs are set up: `every` for all lines, `own` for structlog's events."""
+def add_processors(*, every: Any, own: Any, last: Any) -> None:
+    """Add structlog processors to a process whose logs are set up: `every` for all lines, `own` for structlog's events, and
+    `last` for the lines that are made from these."""
     # In place: a logger that was bound before keeps the list that it was bound with.
     processors = structlog.get_config()["processors"]
     processors.insert(0, every)
     processors.insert(len(processors) - 1, own)
+    processors.append(last)
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
             assert isinstance(handler.formatter.foreign_pre_chain, list)

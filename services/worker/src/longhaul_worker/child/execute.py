@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import os
 import re
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -127,7 +129,9 @@ class Executor:
         channel.interrupt = _interrupt_main_thread
         channel.in_task = True
         try:
-            return _call(task, claimed, channel), None
+            # In a context of its own: what one task sets in a ContextVar, such as a tenant or a request, is not the next one's.
+            with warnings.catch_warnings():
+                return contextvars.copy_context().run(_call, task, claimed, channel), None
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own end, not this process's
             return None, error
         finally:

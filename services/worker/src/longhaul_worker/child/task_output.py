@@ -1,8 +1,9 @@
 """What a task prints and logs, in its job's log and in the pod's output.
 
 `print`, `logging` and structlog of a running task go to the job's log, from `LONGHAUL_TASK_LOG_LEVEL` on, and to the pod's
-output with the job's id. A line belongs to the attempt that runs if the main thread wrote it, and otherwise to the attempt
-that started its thread: a thread that outlived its attempt writes to the pod's output only.
+output with the job's id, once each, also where a task configures logging in its own way. A line belongs to the attempt that
+runs if the main thread wrote it, and otherwise to the attempt that started its thread: a thread that outlived its attempt
+writes to the pod's output only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -36,20 +37,28 @@ class TaskOutput:
     def __init__(self, session: ChildSession, *, level: str) -> None:
         self._session = session
         self._level: int = logging.getLevelNamesMapping()[level.upper()]
-        self._inside = threading.local()
-        self._log = structlog.get_logger("longhaul.task")
+        self._thread = _Thread()
+        # The platform's own, since tasks may configure structlog.
+        configured = structlog.get_config()
+        self._log = structlog.wrap_logger(
+            configured["logger_factory"](),
+            processors=list(configured["processors"]),
+            wrapper_class=configured["wrapper_class"],
+        )
 
     def install(self) -> None:
         """From now on."""
         _remember_starters(self.current)
+        _capture_records(self.capture_record)
         sys.stdout, sys.stderr = _Lines(self, "stdout", sys.stdout), _Lines(self, "stderr", sys.stderr)
         root = logging.getLogger()
         for handler in root.handlers:  # what is no task's stays as it is: from warnings on
             handler.addFilter(lambda record: record.levelno >= logging.WARNING or self.current() is not None)
-            handler.handleError = _ignore  # type: ignore[method-assign, assignment]  # it would print into the job's log
-        root.addHandler(_Handler(self))
+            handler.handleError = _ignore  # type: ignore[method-assign, assignment]  # it would print into the pod's output
         root.setLevel(min(root.level, self._level))
-        telemetry.add_processors(every=self._name_job, own=self._capture_event)
+        telemetry.add_processors(every=self._name_job, own=self._capture_event, last=self._note_rendered)
+        # A task that gives structlog processors of its own, and no place for what they make, prints it.
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", sys.stderr)))
 
     def current(self) -> AttemptChannel | None:
         """The attempt whose code runs in this thread."""
@@ -70,16 +79,39 @@ class TaskOutput:
 
     def log(self, channel: AttemptChannel, level: int, message: str, fields: dict[str, Any]) -> None:
         """A line for the job's log. Raises nothing: output must not change what a task does."""
-        if level < self._level or getattr(self._inside, "now", False):
+        if level < self._level or self._thread.is_logging:
             return
-        self._inside.now = True  # a line about a line would never end
+        self._thread.is_logging = True  # a line about a line would never end
         try:
             name = clean_text(logging.getLevelName(level).lower(), max_bytes=16)
             write = channel.log_last if channel.is_over else channel.log
             with suppress(AttemptOver):  # a thread's attempt ended between the look and the line
                 write(name, clean_text(message), log_fields(fields))
         finally:
-            self._inside.now = False
+            self._thread.is_logging = False
+
+    def capture_record(self, record: logging.LogRecord, handle: Callable[[], None]) -> None:
+        """Log what `logging` lets through, whatever its handlers then do with it."""
+        if (channel := self.current()) is None:
+            handle()
+            return
+        fields: dict[str, Any] = {"logger": record.name}
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        except Exception:  # noqa: BLE001 - arguments that do not fit the format, or whose __str__ raises
+            message = clean_text(record.msg)
+        self.log(channel, record.levelno, message, fields)
+        was_handling, self._thread.is_handling = self._thread.is_handling, True
+        try:
+            handle()
+        finally:
+            self._thread.is_handling = was_handling
+
+    def is_logged(self, text: str) -> bool:
+        """Whether this thread prints what is in the job's log already."""
+        return self._thread.is_handling or text == self._thread.rendered
 
     def log_line(self, channel: AttemptChannel, stream: str, line: str) -> None:
         """A printed line, also for the pod's output."""
@@ -96,11 +128,26 @@ class TaskOutput:
 
     def _capture_event(self, _logger: Any, method: str, event: Any) -> Any:
         channel = self.current()
-        if channel is not None and event.get("event") != "task_output":
+        if channel is not None:
             level = logging.getLevelNamesMapping().get(method.upper(), logging.INFO)
             fields = {name: value for name, value in event.items() if name not in _OURS}
             self.log(channel, level, clean_text(event.get("event", "")), fields)
         return event
+
+    def _note_rendered(self, _logger: Any, _method: str, line: Any) -> Any:
+        self._thread.rendered = f"{line}\n"
+        return line
+
+
+class _Thread(threading.local):
+    """What a thread is doing."""
+
+    is_logging = False
+    """It writes to the job's log."""
+    is_handling = False
+    """It is inside a handler of `logging`."""
+    rendered: str | None = None
+    """The last line that structlog made from what is in the job's log."""
 
 
 def _ignore(_record: logging.LogRecord) -> None:
@@ -109,26 +156,6 @@ def _ignore(_record: logging.LogRecord) -> None:
 
 def _ids(channel: AttemptChannel) -> dict[str, Any]:
     return {"job_id": str(channel.job_id), "epoch": channel.epoch, "queue": channel.queue}
-
-
-class _Handler(logging.Handler):
-    """`logging`'s way into the job's log."""
-
-    def __init__(self, output: TaskOutput) -> None:
-        super().__init__()
-        self._output = output
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if (channel := self._output.current()) is None:
-            return
-        fields: dict[str, Any] = {"logger": record.name}
-        try:
-            message = record.getMessage()
-            if record.exc_info:
-                fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        except Exception:  # noqa: BLE001 - arguments that do not fit the format, or whose __str__ raises
-            message = clean_text(record.msg)
-        self._output.log(channel, record.levelno, message, fields)
 
 
 class _Lines(io.TextIOBase):
@@ -155,7 +182,7 @@ class _Lines(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         channel = self._output.current()
-        if channel is None:
+        if channel is None or self._output.is_logged(text):
             self._stream.write(text)
             return len(text)
         *lines, rest = (self._take_rest(channel) + text).split("\n")
@@ -185,3 +212,13 @@ def _remember_starters(current: Callable[[], AttemptChannel | None]) -> None:
         start(thread)
 
     threading.Thread.start = remember_and_start  # type: ignore[method-assign, assignment]  # where alone its starter is known
+
+
+def _capture_records(capture: Callable[[logging.LogRecord, Callable[[], None]], None]) -> None:
+    call_handlers = logging.Logger.callHandlers
+
+    def capture_and_call(logger: logging.Logger, record: logging.LogRecord) -> None:
+        capture(record, lambda: call_handlers(logger, record))
+
+    # Not a handler of the root's: loggers need not propagate, and a configuration replaces the root's handlers.
+    logging.Logger.callHandlers = capture_and_call  # type: ignore[method-assign, assignment]
