@@ -99,8 +99,14 @@ class Redis(Server):
             line.process.after(seconds, _fail, answer)
 
     def _hand_out(self) -> None:
-        while self._waiting and self.answers and (queue := self._next()) is not None:
-            answer, line = self._waiting.pop(0)
+        for waiting in list(self._waiting):
+            if not self.answers or (queue := self._next()) is None:
+                return
+            answer, line = waiting
+            if line.process.frozen_seconds > times.POP:
+                line.process.after(0.0, self._hand_out)  # it has its empty answer, and asks again when it thaws
+                continue
+            self._waiting.remove(waiting)
             if not line.is_known or not line.process.is_alive or answer.done():
                 continue
             self.doorbells[queue] -= 1

@@ -169,6 +169,7 @@ class Process:
 
     __slots__ = (
         "_tasks",
+        "frozen_at",
         "host",
         "is_alive",
         "is_running",
@@ -188,6 +189,7 @@ class Process:
         """What is cut off from a server is cut off as a whole."""
         self.is_alive = True
         self.is_running = True
+        self.frozen_at = 0.0
         self.missed: list[Handle] = []
         """What came while it was frozen: all of it is due at once when it thaws."""
         self.on_death: list[Callable[[], None]] = []
@@ -246,9 +248,15 @@ class Process:
         self.kill()
         raise ProcessExit
 
+    @property
+    def frozen_seconds(self) -> float:
+        """How long it has been frozen for; 0 while it runs."""
+        return self.kernel.now - self.frozen_at if self.is_alive and not self.is_running else 0.0
+
     def freeze(self) -> None:
         """SIGSTOP, or a virtual machine that is paused."""
-        self.is_running = False
+        if self.is_running:
+            self.is_running, self.frozen_at = False, self.kernel.now
 
     def thaw(self) -> None:
         """Its timers are due, and what others sent has arrived: asyncio takes either first."""

@@ -25,6 +25,8 @@ RECOVERY = LEASE + 2.0
 REDIS_TIMEOUT = 1.0
 """Of `doorbell.create_client`; Celery's own, for a BRPOP, is 5 s."""
 CELERY_TIMEOUT = 5.0
+POP = 1.0
+"""kombu's `brpop_timeout`: after it Redis answers a BRPOP with nothing, and forgets it."""
 CONNECT_TIMEOUT = 5.0
 """Of `longhaul.ledger.connection`."""
 LEADER_IDLE = 10.0
