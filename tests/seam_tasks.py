@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,11 @@ class Own(BaseException):
     pass
 
 
+@dataclass(frozen=True)
+class Frozen(Exception):
+    row: int
+
+
 @task(name="seam.raises", timeout=30, retries=0)
 def raises(job: Job, params: Text) -> Text:
     job.log("before it")
@@ -92,6 +98,8 @@ def raises(job: Job, params: Text) -> Text:
             raise ValueError(f"can't parse {os.fsdecode(b'caf%c.txt' % 0xE9)}")
         case "own":
             raise Own("of its own")
+        case "frozen":
+            raise Frozen(3)
         case "exit":
             sys.exit(3)
         case "recursion":

@@ -71,7 +71,7 @@ async def test_an_alarm_that_goes_off_while_the_task_waits_mixes_up_no_answers(h
 
 
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("text", ["odd", "surrogate", "own", "exit", "recursion", "huge", "interrupt"])
+@pytest.mark.parametrize("text", ["odd", "surrogate", "own", "frozen", "exit", "recursion", "huge", "interrupt"])
 async def test_whatever_leaves_the_task_is_one_end(here: Platform, text: str) -> None:
     job_id = await here.submit("seam.raises", {"text": text})
     job = await here.wait_state(job_id, "failed")

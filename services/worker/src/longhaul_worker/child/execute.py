@@ -119,7 +119,8 @@ class Executor:
         if raised is None:
             return Outcome(ending=Ending.SUCCEEDED, result=result)
         outcome = _describe(raised, task, channel)
-        raised.__traceback__ = None  # what its frames hold must not live on beside the next job
+        # What its frames hold must not live on beside the next job. A frozen dataclass refuses an assignment.
+        BaseException.with_traceback(raised, None)
         return outcome
 
     def _call(
