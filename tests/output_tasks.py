@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import decimal
+import faulthandler
 import gc
 import locale
 import logging
@@ -22,7 +24,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel
 
-from longhaul import Job, task
+from longhaul import Job, SoftTimeout, task
 
 LINES = ("by print", "by stderr", "by logging", "by its own handler", "by structlog")
 TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
@@ -127,6 +129,9 @@ def looks(_job: Job, _params: Text) -> Found:
             "collects": gc.isenabled(),
             "locale": locale.setlocale(locale.LC_ALL),
             "warnings": [str(one) for one in warnings.filters],
+            "decimals": decimal.getcontext().prec,
+            "profile": sys.getprofile() is None,
+            "out": (sys.stdout.encoding, sys.stdout.errors, sys.stdout.writable(), sys.stdout.closed),
             "hooks": [hook.__module__ for hook in (sys.excepthook, threading.excepthook)],
             "tenant": TENANT.get(),
             "structlog": structlog.contextvars.get_contextvars(),
@@ -137,6 +142,24 @@ def looks(_job: Job, _params: Text) -> Found:
 
 def _nothing(*_: Any) -> None:
     pass
+
+
+@task(name="output.saves", timeout=10, soft_timeout=0.3, retries=0)
+def saves(_job: Job, _params: Text) -> Text:
+    """The pattern of the how-to."""
+    try:
+        time.sleep(60)
+    except SoftTimeout:
+        return Text(text="saved")
+    return Text()
+
+
+@task(name="output.closes", retries=0)
+def closes(_job: Job, _params: Text) -> Text:
+    """What can't be opened again."""
+    assert sys.__stderr__ is not None
+    sys.__stderr__.close()
+    return Text()
 
 
 @task(name="output.changes", retries=0)
@@ -158,6 +181,10 @@ def changes(_job: Job, _params: Text) -> Text:
     gc.disable()
     locale.setlocale(locale.LC_ALL, "C")
     warnings.simplefilter("error")
+    decimal.getcontext().prec = 3
+    sys.setprofile(_nothing)
+    faulthandler.register(signal.SIGUSR2)
+    sys.stdout.close()
     sys.excepthook = threading.excepthook = _nothing
     TENANT.set("somebody")
     structlog.contextvars.bind_contextvars(customer="somebody")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from longhaul import Job, Retryable, SoftTimeout, task
@@ -83,6 +88,17 @@ class Own(BaseException):
     pass
 
 
+class Unread(Exception):
+    """Resists being looked at."""
+
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise Own
+
+    def __str__(self) -> str:
+        raise Own
+
+
 @dataclass(frozen=True)
 class Frozen(Exception):
     row: int
@@ -100,6 +116,8 @@ def raises(job: Job, params: Text) -> Text:
             raise Own("of its own")
         case "frozen":
             raise Frozen(3)
+        case "unread":
+            raise Unread
         case "exit":
             sys.exit(3)
         case "recursion":
@@ -117,7 +135,85 @@ def returns(_job: Job, params: Text) -> Value:
     for _ in range(5000):
         deep = [deep]
     values: dict[str, Any] = {"nan": float("nan"), "infinity": float("inf"), "huge": 10**400, "deep": deep}
+    values["nan in a set"] = {float("nan")}
+    for _ in range(150):
+        values["levels"] = [values.get("levels")]
     return Value(value=values[params.text])
+
+
+@task(name="seam.group", timeout=30, soft_timeout=4, retries=1, backoff=0.01, interruptible=True)
+async def group(job: Job, params: Text) -> Text:
+    """Ends by what leaves a group of tasks, which asyncio wraps."""
+
+    async def end() -> None:
+        while params.text in ("cancel", "drain"):
+            job.checkpoint({"attempt": job.attempt})
+            job.progress(0.5)
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)
+        if params.text != "soft":
+            raise ConnectionError("the other side is away")
+
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        if params.text == "both":
+            raise Odd("a mistake")
+
+    if job.attempt > 1:
+        return Text(text="went on")
+    async with asyncio.TaskGroup() as outer:
+        outer.create_task(asyncio.sleep(20))
+        async with asyncio.TaskGroup() as inner:
+            for work in (end, fail):
+                inner.create_task(work())
+            await asyncio.sleep(20)
+    return params
+
+
+@task(name="seam.slow_texts", timeout=5, soft_timeout=0.5, retries=0)
+def slow_texts(job: Job, params: Text) -> Text:
+    """Is in the middle of a text of its own whenever the soft limit comes."""
+
+    class Slow:
+        def __str__(self) -> str:
+            time.sleep(0.1)
+            return "slow"
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                time.sleep(0.1)
+            except Exception:  # noqa: BLE001 - as the handlers of `logging` do
+                self.handleError(record)
+
+    log = logging.getLogger("slow")
+    log.handlers = [Handler()] if params.text == "handler" else []
+    try:
+        while True:
+            match params.text:
+                case "field":
+                    job.log("slow", value=Slow())  # type: ignore[arg-type]  # that is the mistake
+                case "argument":
+                    log.warning("%s", Slow())
+                case "event":
+                    structlog.get_logger().warning("slow", value=Slow())
+                case _:
+                    log.warning("slow")
+    except SoftTimeout:
+        return Text(text="saved")
+
+
+@task(name="seam.closes_twice", timeout=30, retries=0, max_interruptions=0)
+def closes_twice(job: Job, _params: Nothing) -> Text:
+    """Closes a descriptor that is no longer its own; a socket gets its number."""
+    kept = []
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+            if found.family == socket.AF_UNIX and found.getpeername():
+                os.close(number)
+                kept.append(socket.socketpair())
+    time.sleep(0.1)
+    return Text()
 
 
 @task(name="seam.leaves", timeout=30, retries=0)

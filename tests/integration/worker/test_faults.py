@@ -132,6 +132,16 @@ async def test_a_drain_makes_a_long_job_hand_over(here: Platform) -> None:
     assert job["result"]["steps_done_here"] in (60 - len(saved), 61 - len(saved))
 
 
+async def test_a_drain_reaches_through_a_group_of_tasks(here: Platform) -> None:
+    tasks = {"LONGHAUL_TASKS": "tests.seam_tasks", "LONGHAUL_DRAIN_SECONDS": "2"}
+    job_id, worker = await run_on_one_of_two(here, "seam.group", {"text": "drain"}, **tasks)
+    await here.wait_event(job_id, "checkpoint")
+    worker.send(signal.SIGTERM)
+    assert worker.wait_exit(20) == 0
+    await here.wait_state(job_id, "succeeded", timeout_seconds=40)
+    assert [attempt["ending"] for attempt in await here.attempts(job_id)] == ["handed_over", "succeeded"]
+
+
 async def test_a_drain_gives_back_what_can_not_hand_over(here: Platform) -> None:
     params = {"value": 5}
     job_id, worker = await run_on_one_of_two(here, "sample.not_interruptible", params, LONGHAUL_DRAIN_SECONDS="2")

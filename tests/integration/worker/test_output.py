@@ -68,9 +68,28 @@ async def test_how_a_task_configures_its_logs_is_not_the_next_ones(pod: tuple[Pl
     await assert_said(here, await run(here, "output.says"))
 
 
+async def looks(here: Platform) -> dict[str, Any]:
+    job = await here.job(await run(here, "output.looks"))
+    state: dict[str, Any] = job["result"]["state"]
+    return state
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {name: (value, after[name]) for name, value in before.items() if after[name] != value}
+
+
 async def test_the_next_task_finds_the_process_as_it_was(pod: tuple[Platform, Worker]) -> None:
     here, _ = pod
-    before = await here.job(await run(here, "output.looks"))
+    before = await looks(here)
     await run(here, "output.changes")
-    after = await here.job(await run(here, "output.looks"))
-    assert after["result"] == before["result"]
+    assert changes(before, await looks(here)) == {}
+    saved = await here.job(await run(here, "output.saves"))
+    assert saved["result"] == {"text": "saved"}
+
+
+async def test_the_next_task_has_another_process_where_it_could_not_be_as_it_was(pod: tuple[Platform, Worker]) -> None:
+    here, _ = pod
+    before = await looks(here)
+    await run(here, "output.closes")
+    await assert_said(here, await run(here, "output.says"))
+    assert list(changes(before, await looks(here))) == ["pid"]

@@ -71,7 +71,9 @@ async def test_an_alarm_that_goes_off_while_the_task_waits_mixes_up_no_answers(h
 
 
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("text", ["odd", "surrogate", "own", "frozen", "exit", "recursion", "huge", "interrupt"])
+@pytest.mark.parametrize(
+    "text", ["odd", "surrogate", "own", "frozen", "unread", "exit", "recursion", "huge", "interrupt"]
+)
 async def test_whatever_leaves_the_task_is_one_end(here: Platform, text: str) -> None:
     job_id = await here.submit("seam.raises", {"text": text})
     job = await here.wait_state(job_id, "failed")
@@ -82,6 +84,42 @@ async def test_whatever_leaves_the_task_is_one_end(here: Platform, text: str) ->
     assert last.startswith(job["error"]["type"])
 
 
+@pytest.mark.fault("F44")
+@pytest.mark.parametrize(
+    ("text", "state", "endings"),
+    [
+        ("cancel", "cancelled", ["cancelled"]),
+        ("soft", "succeeded", ["timed_out", "succeeded"]),
+        ("away", "succeeded", ["transient", "succeeded"]),
+        ("both", "failed", ["permanent"]),
+    ],
+)
+async def test_what_leaves_a_group_of_tasks_is_what_was_raised_in_it(
+    here: Platform, text: str, state: str, endings: list[str]
+) -> None:
+    job_id = await here.submit("seam.group", {"text": text})
+    if text == "cancel":
+        await here.wait_event(job_id, "checkpoint")
+        await here.cancel(job_id)
+    job = await here.wait_state(job_id, state)
+    assert [attempt["ending"] for attempt in await here.attempts(job_id)] == endings
+    if text == "both":
+        assert (job["error"]["type"], job["error"]["message"]) == ("Odd", "a mistake")
+
+
+@pytest.mark.fault("F43")
+@pytest.mark.parametrize("text", ["field", "argument", "event", "handler"])
+async def test_a_soft_limit_inside_what_is_logged_reaches_the_task(here: Platform, text: str) -> None:
+    job = await here.wait_state(await here.submit("seam.slow_texts", {"text": text}), "succeeded")
+    assert job["result"] == {"text": "saved"}
+
+
+@pytest.mark.fault("F47")
+async def test_a_child_whose_connection_was_closed_and_its_number_used_again_ends_at_once(here: Platform) -> None:
+    job = await here.wait_state(await here.submit("seam.closes_twice"), "dead", timeout_seconds=15)
+    assert "its connection to its keeper was closed" in job["error"]["message"]
+
+
 async def test_a_delay_that_is_no_number_costs_the_wish_and_not_the_retry(here: Platform) -> None:
     job_id = await here.submit("seam.raises", {"text": "delay"}, retries_max=1)
     assert (await here.wait_state(job_id, "dead"))["attempt"] == 2
@@ -89,7 +127,7 @@ async def test_a_delay_that_is_no_number_costs_the_wish_and_not_the_retry(here: 
 
 
 @pytest.mark.fault("F45")
-@pytest.mark.parametrize("text", ["nan", "infinity", "huge", "deep"])
+@pytest.mark.parametrize("text", ["nan", "nan in a set", "infinity", "huge", "deep", "levels"])
 async def test_a_result_that_can_not_be_stored_ends_its_attempt(here: Platform, text: str) -> None:
     job = await here.wait_state(await here.submit("seam.returns", {"text": text}), "failed")
     assert job["error"]["code"] == "unstorable"

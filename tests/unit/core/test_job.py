@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from longhaul import Cancelled, HandOver, Job
+from longhaul import Cancelled, HandOver, Job, SoftTimeout
 from longhaul.errors import Unstorable
 from longhaul.testing import RecordingChannel, recording_job
-from longhaul.values import MAX_DATA_BYTES, MAX_MESSAGE_BYTES, clean_text
+from longhaul.values import MAX_DATA_BYTES, MAX_MESSAGE_BYTES, clean_text, find_not_finite
 
 
 class Position(BaseModel):
@@ -71,9 +72,14 @@ class Odd(BaseModel):
     value: Any
 
 
-DEEP: Any = []
-for _ in range(10_000):
-    DEEP = [DEEP]
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+DEEP = nested(10_000)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,7 @@ for _ in range(10_000):
         {"caf\udce9": 1},
         {1: 2},
         DEEP,
+        nested(129),
     ],
 )
 def test_what_is_not_json_is_refused_in_a_unit_test_too(bad: object) -> None:
@@ -119,8 +126,49 @@ def test_no_text_of_a_log_line_is_refused_and_each_is_bounded(message: Any) -> N
     ((level, text, fields),) = line.logs
     assert len(level.encode()) <= 16
     assert len(text.encode()) <= MAX_MESSAGE_BYTES
-    assert len(orjson.dumps(fields)) <= 2 * MAX_DATA_BYTES
+    assert len(orjson.dumps(fields)) <= MAX_DATA_BYTES
     assert "\0" not in text
+
+
+def test_what_is_nested_as_deep_as_may_be_is_kept() -> None:
+    job, line = recording_job()
+    job.checkpoint(nested(128))
+    job.progress(0.5, rows=nested(127))
+    assert line.checkpoints == [nested(128)]
+
+
+def test_fields_that_json_writes_longer_than_they_are_stay_bounded() -> None:
+    job, line = recording_job()
+    job.log("odd", **{f"{number}{chr(1) * 300}": "\x01" * 1000 for number in range(100)})
+    assert len(orjson.dumps(line.logs[0][2])) <= MAX_DATA_BYTES
+
+
+@dataclass
+class Unset:
+    row: None = None
+    late: int = field(init=False)
+
+
+def test_fields_with_an_attribute_that_is_not_set_are_logged_as_text() -> None:
+    job, line = recording_job()
+    job.log("odd", value=Unset())  # type: ignore[arg-type]  # that is the test
+    assert list(line.logs[0][2]) == ["value"]
+
+
+class Slow:
+    def __str__(self) -> str:
+        raise SoftTimeout
+
+
+def test_a_soft_limit_that_finds_the_task_in_a_text_of_its_own_is_the_tasks() -> None:
+    job, _ = recording_job()
+    with pytest.raises(SoftTimeout):
+        job.log("slow", value=Slow())  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("value", [{math.nan}, deque([math.inf]), {"a": frozenset({math.nan})}, [(1.0, -math.inf)]])
+def test_what_is_not_finite_is_found_in_every_collection(value: object) -> None:
+    assert find_not_finite(value) is not None
 
 
 class BadStr(Exception):

@@ -170,6 +170,12 @@ def test_a_limit_that_cant_be_used_is_told(limits: dict[str, Any], says: str) ->
     assert says in raised.value.message
 
 
+@pytest.mark.parametrize("retry_on", [OSError, (OSError, "ValueError"), [OSError], (KeyboardInterrupt,)])
+def test_errors_to_retry_on_are_a_tuple_of_classes(retry_on: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"retry_on takes a tuple of exception classes, such as \(OSError,\)"):
+        task(name="reports.build", retry_on=retry_on)(build)
+
+
 def test_all_that_is_wrong_with_the_limits_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"retries must be.*; timeout must be.*; concurrency must be"):
         task(name="reports.build", retries=-1, timeout=0, concurrency=0)(build)

@@ -57,12 +57,8 @@ def idle(*, pid: int | None = None) -> tuple[ChildSession, Outbox]:
     return session, outbox
 
 
-def running(*, pid: int | None = None) -> tuple[ChildSession, AttemptChannel, Outbox]:
-    """A child that runs an attempt."""
-    session, outbox = idle(pid=pid)
-    session.state = State.CLAIMING
-    limits = frames.Limits(checkpoint_bytes=100, result_bytes=100)
-    job = frames.Claimed(
+def new_claimed() -> frames.Claimed:
+    return frames.Claimed(
         number=1,
         job_id=new_job_id(),
         epoch=1,
@@ -72,9 +68,15 @@ def running(*, pid: int | None = None) -> tuple[ChildSession, AttemptChannel, Ou
         params={},
         checkpoint=None,
         trace_context=None,
-        limits=limits,
+        limits=frames.Limits(checkpoint_bytes=100, result_bytes=100),
     )
-    session.claimed(job)
+
+
+def running(*, pid: int | None = None) -> tuple[ChildSession, AttemptChannel, Outbox]:
+    """A child that runs an attempt."""
+    session, outbox = idle(pid=pid)
+    session.state = State.CLAIMING
+    session.claimed(new_claimed())
     channel = session.channel
     assert channel is not None
     channel.in_task = True
@@ -99,6 +101,24 @@ def test_an_answer_reaches_its_own_question_in_whatever_order_they_come() -> Non
     session.receive(frames.Refused(number=first, code="unstorable", message="No."))
     assert awaited.get() == frames.Saved(number=second)
     assert abandoned.get() == frames.Refused(number=first, code="unstorable", message="No.")
+
+
+def test_a_stop_that_follows_its_job_at_once_is_not_lost() -> None:
+    """The thread that listens hears it before the main thread has taken the job."""
+    session, _ = idle()
+    session.state = State.CLAIMING
+    job, earlier = new_claimed(), new_claimed()
+    for stopped in (earlier, job):
+        session.receive(frames.Stop(job_id=stopped.job_id, epoch=stopped.epoch, reason="cancel"))
+    session.claimed(job)
+    assert session.channel is not None
+    assert session.channel.is_cancelled
+    session.end_attempt()
+    session.finished(None)
+    session.state = State.CLAIMING
+    session.claimed(new_claimed())
+    assert session.channel is not None
+    assert not session.channel.is_cancelled
 
 
 def test_an_answer_to_no_question_is_dropped_and_counted() -> None:

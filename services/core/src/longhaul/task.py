@@ -133,9 +133,15 @@ def task(
             params_schema=params_model.model_json_schema(),
             result_schema=result_model.model_json_schema(mode="serialization"),
         )
-        return Task(spec, function, params_model, result_model, retry_on)
+        return Task(spec, function, params_model, result_model, _classes(retry_on))
 
     return wrap
+
+
+def _classes(retry_on: Any) -> tuple[type[Exception], ...]:
+    if isinstance(retry_on, tuple) and all(inspect.isclass(one) and issubclass(one, Exception) for one in retry_on):
+        return retry_on
+    raise ConfigurationError(f"retry_on takes a tuple of exception classes, such as (OSError,), and not {retry_on!r}.")
 
 
 def load_tasks(modules: Iterable[str]) -> dict[str, Task[Any, Any]]:

@@ -11,10 +11,11 @@ import signal
 import threading
 import traceback
 import warnings
-from collections.abc import Awaitable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, TypeVar
 
 import orjson
 import structlog
@@ -26,10 +27,10 @@ from longhaul.errors import Cancelled, HandOver, LonghaulError, Permanent, Retry
 from longhaul.job import Job
 from longhaul.states import Ending
 from longhaul.task import Task
-from longhaul.values import MAX_TRACEBACK_BYTES, clean_text, find_not_finite
+from longhaul.values import MAX_NESTING, MAX_TRACEBACK_BYTES, clean_text, find_not_finite, is_nested_too_deep
 from longhaul_worker.child.process_state import SOFT_LIMIT_SIGNAL, ProcessState
 from longhaul_worker.child.task_output import TaskOutput
-from longhaul_worker.process_tree import adopt_orphans, end_descendants
+from longhaul_worker.process_tree import end_descendants
 from longhaul_worker.session.child import EXIT_UNREPORTED, AttemptChannel, ChildSession
 from longhaul_worker.session.frames import AttemptError, Claimed
 
@@ -67,7 +68,6 @@ class Executor:
         self._output = output
         self._process = ProcessState(self._on_soft_limit)
         self._is_as_it_was = True
-        adopt_orphans()
 
     def answer_doorbell(self, queue: str) -> bool:
         """Ask the keeper for a job of this queue and, if there is one, run it to its end. Returns whether this process may
@@ -85,12 +85,8 @@ class Executor:
         """Total: whatever leaves the task becomes one reported end. Returns as `answer_doorbell` does."""
         channel = self._session.channel
         assert channel is not None
-        with _span(claimed) as span:
-            outcome = self._run(claimed, channel)
-            with suppress(Exception):
-                span.set_attribute("ending", outcome.ending)
-                if outcome.error is not None:
-                    span.set_status(StatusCode.ERROR, outcome.error.message)
+        # In a context of its own: what a task sets in a ContextVar (its tenant, a precision of decimals) ends with it.
+        outcome = contextvars.Context().run(self._run_in_span, claimed, channel)
         self._session.end_attempt()
         left_behind = end_descendants(os.getpid())
         if left_behind:
@@ -103,6 +99,15 @@ class Executor:
             delay_seconds=outcome.delay_seconds,
         )
         return self._is_as_it_was and not left_behind and outcome.ending is not Ending.CRASHED
+
+    def _run_in_span(self, claimed: Claimed, channel: AttemptChannel) -> Outcome:
+        with _span(claimed) as span:
+            outcome = self._run(claimed, channel)
+            with suppress(Exception):
+                span.set_attribute("ending", outcome.ending)
+                if outcome.error is not None:
+                    span.set_status(StatusCode.ERROR, outcome.error.message)
+        return outcome
 
     def _run(self, claimed: Claimed, channel: AttemptChannel) -> Outcome:
         task = self._tasks.get(claimed.task)
@@ -130,9 +135,8 @@ class Executor:
         channel.interrupt = _interrupt_main_thread
         channel.in_task = True
         try:
-            # In a context of its own: what one task sets in a ContextVar, such as a tenant or a request, is not the next one's.
             with warnings.catch_warnings():
-                return contextvars.copy_context().run(_call, task, claimed, channel), None
+                return _call(task, claimed, channel), None
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the task's own end, not this process's
             return None, error
         finally:
@@ -207,7 +211,9 @@ def _encode(task: Task[Any, Any], result: object, limit_bytes: int) -> bytes:
     try:
         encoded = result.model_dump_json().encode()
         if len(encoded) <= limit_bytes:
-            orjson.loads(encoded)  # as every reader will: it refuses 1e400 and what is nested too deep
+            orjson.loads(encoded)  # as every reader will: it refuses 1e400
+            if is_nested_too_deep(encoded):
+                raise Unstorable(f"The result can't be stored: it has more than {MAX_NESTING} levels of nesting.")
             # pydantic writes what is not finite as null, without a word.
             place = find_not_finite(result.model_dump()) if b"null" in encoded else None
     except (ValueError, TypeError, RecursionError) as error:
@@ -221,35 +227,59 @@ def _encode(task: Task[Any, Any], result: object, limit_bytes: int) -> bytes:
     return encoded
 
 
-# What was raised, in words.
+# What was raised, in words. Whatever of an error resists is left out: its methods are the task's own code as well.
 
 
-def _describe(error: BaseException, task: Task[Any, Any] | None, channel: AttemptChannel) -> Outcome:
-    """The outcome of an attempt that raised. Total: an error that resists its description is named by its class."""
+def _describe(raised: BaseException, task: Task[Any, Any] | None, channel: AttemptChannel) -> Outcome:
+    """The outcome of an attempt that raised. Total."""
+    error = _unless_it_raises(lambda: _decisive(raised, task, channel), raised)
+    ending, code = _unless_it_raises(lambda: _classify(error, task), (Ending.PERMANENT, "task_failed"))
+    if ending in (Ending.CANCELLED, Ending.HANDED_OVER):
+        return Outcome(ending=ending)
+    name = _unless_it_raises(lambda: clean_text(type(error).__name__, max_bytes=256), "BaseException")
+    message = _unless_it_raises(lambda: clean_text(error), "") or name
+    whole, short = _unless_it_raises(lambda: _traceback(raised, error), ("", ""))
+    level = "warning" if ending is Ending.TRANSIENT else "error"
+    _log_to_job(channel, level, f"{name}: {message}", {"traceback": whole} if whole else {})
+    return Outcome(
+        ending=ending,
+        error=AttemptError(code=code, message=message, type=name, traceback=short or None),
+        delay_seconds=_delay_seconds(error, channel) if ending is Ending.TRANSIENT else None,
+    )
+
+
+_Described = TypeVar("_Described")
+
+
+def _unless_it_raises(describe: Callable[[], _Described], otherwise: _Described) -> _Described:
     try:
-        error = _own_stop(error, channel)
-        ending, code = _classify(error, task)
-        if ending in (Ending.CANCELLED, Ending.HANDED_OVER):
-            return Outcome(ending=ending)
-        text, short = _traceback(error)
-        level = "warning" if ending is Ending.TRANSIENT else "error"
-        fields = {"traceback": text} if text else {}
-        _log_to_job(channel, level, f"{type(error).__name__}: {_message(error)}", fields)
-        return Outcome(
-            ending=ending,
-            error=AttemptError(
-                code=code,
-                message=_message(error),
-                type=clean_text(type(error).__name__, max_bytes=256),
-                traceback=short or None,
-            ),
-            delay_seconds=_delay_seconds(error, channel) if ending is Ending.TRANSIENT else None,
-        )
-    except BaseException:  # noqa: BLE001 - its methods are the task's own code as well
-        message = "The task raised an error that can't be described."
-        return Outcome(
-            ending=Ending.PERMANENT, error=AttemptError(code="task_failed", message=message, type="BaseException")
-        )
+        return describe()
+    except BaseException:  # noqa: BLE001
+        return otherwise
+
+
+_GRAVEST_FIRST: Final = (
+    Ending.CANCELLED,
+    Ending.HANDED_OVER,
+    Ending.CRASHED,
+    Ending.TIMED_OUT,
+    Ending.PERMANENT,
+    Ending.TRANSIENT,
+)
+
+
+def _decisive(raised: BaseException, task: Task[Any, Any] | None, channel: AttemptChannel) -> BaseException:
+    """The error that decides how the attempt ends: the gravest of those that an `asyncio.TaskGroup` puts together."""
+    errors = [_own_stop(error, channel) for error in _leaves(raised)]
+    return min(errors, key=lambda error: _GRAVEST_FIRST.index(_classify(error, task)[0]))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
 
 
 class _NotAsked(Permanent):
@@ -283,39 +313,36 @@ def _classify(error: BaseException, task: Task[Any, Any] | None) -> tuple[Ending
     return (Ending.TRANSIENT if isinstance(error, transient) else Ending.PERMANENT), code
 
 
-def _message(error: BaseException) -> str:
-    return clean_text(error) or clean_text(type(error).__name__)
-
-
-def _traceback(error: BaseException) -> tuple[str, str]:
-    """Where in the task's own code the error came from, whole and short; nothing for what the task raised on purpose."""
+def _traceback(raised: BaseException, error: BaseException) -> tuple[str, str]:
+    """Where in the task's own code what it raised came from, whole, and the error that decides, short; nothing for what
+    the task raised on purpose."""
     if isinstance(error, LonghaulError):
         return "", ""
-    own = error.__traceback__
-    while own is not None and own.tb_frame.f_globals.get("__name__") in _PLATFORM:
-        own = own.tb_next
-    whole = "".join(traceback.format_exception(type(error), error, own))
-    short = "".join(traceback.format_list(traceback.extract_tb(own)[-3:]))
+    whole = "".join(traceback.format_exception(type(raised), raised, _own_part(raised)))
+    short = "".join(traceback.format_list(traceback.extract_tb(_own_part(error))[-3:]))
     return (
         clean_text(whole, max_bytes=MAX_TRACEBACK_BYTES),
         clean_text(short, max_bytes=_SHORT_TRACEBACK_BYTES),
     )
 
 
+def _own_part(error: BaseException) -> TracebackType | None:
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_globals.get("__name__") in _PLATFORM:
+        own = own.tb_next
+    return own
+
+
 def _delay_seconds(error: BaseException, channel: AttemptChannel) -> float | None:
     """The wish of a `Retryable`; the task's backoff, and a line in the log, if it is no number of seconds."""
-    wish = getattr(error, "delay_seconds", None)
+    wish = _unless_it_raises(lambda: getattr(error, "delay_seconds", None), None)
     if wish is None:
         return None
-    try:
-        seconds = float(wish)
-        if 0 <= seconds < float("inf"):
-            return seconds
-    except (TypeError, ValueError, OverflowError):
-        pass
-    message = (
-        f"delay_seconds={clean_text(repr(wish), max_bytes=200)} is no number of seconds: the task's backoff is used."
-    )
+    seconds: float = _unless_it_raises(lambda: float(wish), -1.0)
+    if 0 <= seconds < float("inf"):
+        return seconds
+    text = clean_text(_unless_it_raises(lambda: repr(wish), type(wish).__name__), max_bytes=200)
+    message = f"delay_seconds={text} is no number of seconds: the task's backoff is used."
     _log_to_job(channel, "warning", message, {})
     return None
 

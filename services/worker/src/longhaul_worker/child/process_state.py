@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import structlog
 
+from longhaul_worker.process_tree import adopt_orphans
+
 _TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS: Final = tuple(sorted(value for name, value in vars(resource).items() if name.startswith("RLIMIT_")))
 _TRIES: Final = 100
@@ -57,12 +59,16 @@ class ProcessState:
         self._environment = dict(os.environ)
         self._interpreter = [read() for read, _ in _OF_THE_INTERPRETER]
         self._hooks = (sys.excepthook, threading.excepthook)
+        self._trace = sys.gettrace()
         self._logging = _LoggingState()
+        self._identity = _identity()
+        adopt_orphans()
 
     def restore(self) -> bool:
         """Undo what the task did. Whatever still raises meanwhile is the task's last word, and nobody's concern.
 
-        Returns whether this process is as it was: a hard limit that was lowered can't be raised again.
+        Returns whether this process is as it was: a hard limit that was lowered can't be raised again, nor a stream that
+        was closed be opened, nor another user's process become what it was.
         """
         for _ in range(_TRIES):
             with suppress(BaseException):  # from a handler of the task's, until it is gone
@@ -72,8 +78,10 @@ class ProcessState:
     def _restore(self) -> bool:
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
+        faulthandler.unregister(SOFT_LIMIT_SIGNAL)
         for number, handler in self._handlers.items():
-            if handler is not None and signal.getsignal(number) is not handler:
+            # The soft limit's in any case: what C code installs is not seen here.
+            if handler is not None and (signal.getsignal(number) is not handler or number == SOFT_LIMIT_SIGNAL):
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.set_wakeup_fd(-1)
@@ -88,10 +96,17 @@ class ProcessState:
             if read() != value:
                 write(value)
         sys.excepthook, threading.excepthook = self._hooks
+        sys.setprofile(None)
+        sys.settrace(self._trace)
         self._logging.restore()
         with suppress(OSError):  # it is gone, whoever took it
             os.chdir(self._folder)
-        return all(_restore_limit(limit, values) for limit, values in self._limits.items())
+        adopt_orphans()
+        return (
+            all(_restore_limit(limit, values) for limit, values in self._limits.items())
+            and _identity() == self._identity
+            and not any(stream is not None and stream.closed for stream in (sys.__stdout__, sys.__stderr__))
+        )
 
     def _restore_environment(self) -> None:
         if os.environ == self._environment:
@@ -133,6 +148,10 @@ class _LoggingState:
 
 def _loggers() -> list[logging.Logger]:
     return [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+
+
+def _identity() -> tuple[Any, ...]:
+    return os.getresuid(), os.getresgid(), os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def _restore_limit(limit: int, values: tuple[int, int]) -> bool:

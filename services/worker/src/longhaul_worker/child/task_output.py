@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 
 from longhaul import telemetry
-from longhaul.errors import AttemptOver
+from longhaul.errors import AttemptOver, SoftTimeout
 from longhaul.values import clean_text, log_fields
 from longhaul_worker.session.child import AttemptChannel, ChildSession
 
@@ -100,12 +100,15 @@ class TaskOutput:
             message = record.getMessage()
             if record.exc_info:
                 fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        except SoftTimeout:
+            raise
         except Exception:  # noqa: BLE001 - arguments that do not fit the format, or whose __str__ raises
             message = clean_text(record.msg)
         self.log(channel, record.levelno, message, fields)
         was_handling, self._thread.is_handling = self._thread.is_handling, True
         try:
-            handle()
+            with channel.uninterrupted():  # `logging` swallows what its handlers raise
+                handle()
         finally:
             self._thread.is_handling = was_handling
 
@@ -170,20 +173,34 @@ class _Lines(io.TextIOBase):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base class has None
+        return str(self._stream.encoding)
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        errors: str | None = self._stream.errors
+        return errors
+
     def writable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        """Nothing: the process goes on, with other tasks."""
 
     def fileno(self) -> int:
         number: int = self._stream.fileno()
         return number
 
     def flush(self) -> None:
-        self._stream.flush()
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
     def write(self, text: str, /) -> int:
         channel = self._output.current()
         if channel is None or self._output.is_logged(text):
-            self._stream.write(text)
+            with suppress(OSError, ValueError):  # nobody reads it, or a task closed it
+                self._stream.write(text)
             return len(text)
         *lines, rest = (self._take_rest(channel) + text).split("\n")
         if len(rest) > _MAX_LINE_CHARACTERS:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
@@ -79,6 +81,8 @@ class ChildSession:
         self._exit = exit
         self._numbers = itertools.count(1)
         self._pending: dict[int, Reply] = {}
+        self._stops: deque[Stop] = deque()
+        """That were heard and not yet handed on: one can follow the job at once."""
         self.answers_dropped = 0
         """Answers to questions that nobody asked."""
         wire.send(frames.encode(frames.Hello(pid=self.pid)))
@@ -99,6 +103,7 @@ class ChildSession:
             return None
         self.channel = AttemptChannel(self, answer)
         self._step(State.CLAIMING, State.RUNNING)
+        self._hand_on_stops()
         return answer
 
     def end_attempt(self) -> AttemptChannel:
@@ -173,14 +178,23 @@ class ChildSession:
     def receive(self, frame: Answer | Stop | frames.Reap) -> None:
         """What the keeper says. Raises nothing, whatever it says."""
         if isinstance(frame, Stop):
-            channel = self.channel
-            if channel is not None and (channel.job_id, channel.epoch) == (frame.job_id, frame.epoch):
-                channel.stop(frame.reason)
+            self._stops.append(frame)
+            self._hand_on_stops()
         elif not isinstance(frame, frames.Reap):
             if (reply := self._pending.pop(frame.number, None)) is not None:
                 reply.put(frame)
             else:
                 self.answers_dropped += 1
+
+    def _hand_on_stops(self) -> None:
+        """Called by the thread that hears one, and by the one that starts the attempt: whoever takes it hands it on."""
+        while (channel := self.channel) is not None:
+            try:
+                stop = self._stops.popleft()
+            except IndexError:
+                return
+            if (channel.job_id, channel.epoch) == (stop.job_id, stop.epoch):
+                channel.stop(stop.reason)
 
     def _step(self, expected: State, state: State) -> None:
         if self.state is not expected:
@@ -304,6 +318,10 @@ class AttemptChannel:
             self._soft_limit_passed = False
             raise SoftTimeout
 
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Around code that would swallow the soft limit: it is raised at the end."""
+        return _Uninterrupted(self)
+
     def _require_alive(self) -> ChildSession:
         if self.is_over or self._session.current_pid() != self._session.pid:
             raise AttemptOver
@@ -314,8 +332,8 @@ def _interrupt_nothing() -> None:
     """No task runs yet."""
 
 
-class _Call:
-    """Around what speaks to the keeper: alive before it, and no soft limit inside it.
+class _Uninterrupted:
+    """No soft limit inside it: it is raised at the end.
 
     A handler of the task's own (`signal.alarm`) may raise anywhere in here, also in `__exit__`; whatever it leaves behind
     is consistent: a frame goes out as a whole or not at all, and a reply that nobody reads is nobody else's.
@@ -327,14 +345,24 @@ class _Call:
         self._channel = channel
         self._is_main = threading.get_ident() == threading.main_thread().ident
 
-    def __enter__(self) -> ChildSession:
-        session = self._channel._require_alive()  # noqa: SLF001 - the channel's own
+    def __enter__(self) -> object:
         if self._is_main:
-            self._channel._main_is_inside = True  # noqa: SLF001
-        return session
+            self._channel._main_is_inside = True  # noqa: SLF001 - the channel's own
+        return None
 
     def __exit__(self, kind: object, *_: object) -> None:
         if self._is_main:
             self._channel._main_is_inside = False  # noqa: SLF001
             if kind is None:
                 self._channel._raise_soft_limit()  # noqa: SLF001
+
+
+class _Call(_Uninterrupted):
+    """Around what speaks to the keeper: the attempt is alive before it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> ChildSession:
+        session = self._channel._require_alive()  # noqa: SLF001
+        super().__enter__()
+        return session

@@ -29,6 +29,7 @@ class SocketWire:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._identity = _identity(connection)
         self._outbox: queue.SimpleQueue[tuple[bytes, queue.SimpleQueue[None]] | None] = queue.SimpleQueue()
         """Frames, each with where its sender waits; None: look whether a latest frame waits."""
         self._latest: list[bytes] = []
@@ -66,7 +67,7 @@ class SocketWire:
                     self._send_latest(now)
                 if item is not None:
                     frame, sent = item
-                    self._socket.sendall(frame)
+                    self._send(frame)
                     sent.put(None)
         except BaseException:  # noqa: BLE001 - whatever it is, this process can't speak to its keeper any more
             _exit_alone()
@@ -81,7 +82,13 @@ class SocketWire:
         self._is_latest_announced = False  # first: what comes from now on is announced again
         if self._latest:
             self._sent_latest_at = now
-            self._socket.sendall(self._latest.pop())
+            self._send(self._latest.pop())
+
+    def _send(self, frame: bytes) -> None:
+        if _identity(self._socket) != self._identity:
+            # The task closed this descriptor, by a number that it held for too long, and another file has that now.
+            _exit_alone()
+        self._socket.sendall(frame)
 
     def _receive_all(self, session: ChildSession) -> None:
         with suppress(BaseException), self._socket.makefile("rb") as stream:
@@ -89,6 +96,11 @@ class SocketWire:
                 head_bytes, _ = frames.HEADER.unpack(header)
                 session.receive(frames.parse_from_keeper(stream.read(head_bytes)))
         _exit_alone()  # a keeper that can't be understood is as good as none
+
+
+def _identity(connection: socket.socket) -> tuple[int, int]:
+    status = os.fstat(connection.fileno())
+    return status.st_dev, status.st_ino
 
 
 def connect() -> ChildSession:
