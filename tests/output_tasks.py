@@ -144,6 +144,26 @@ def _nothing(*_: Any) -> None:
     pass
 
 
+@task(name="output.ticks", timeout=30, retries=0)
+def ticks(_job: Job, _params: Text) -> Text:
+    """A signal handler writes whatever the main thread is doing."""
+    ticked = 0
+
+    def tick(*_: object) -> None:
+        nonlocal ticked
+        ticked += 1
+        sys.stdout.write(f"tick {ticked}\n")
+
+    signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    for number in range(200):
+        sys.stdout.write(f"line {number}\n")
+    while ticked < 5:
+        time.sleep(0.002)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return Text(text=str(ticked))
+
+
 @task(name="output.saves", timeout=10, soft_timeout=0.3, retries=0)
 def saves(_job: Job, _params: Text) -> Text:
     """The pattern of the how-to."""

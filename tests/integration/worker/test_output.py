@@ -68,6 +68,15 @@ async def test_how_a_task_configures_its_logs_is_not_the_next_ones(pod: tuple[Pl
     await assert_said(here, await run(here, "output.says"))
 
 
+async def test_a_signal_handler_may_print(pod: tuple[Platform, Worker]) -> None:
+    here, _ = pod
+    id = await run(here, "output.ticks")
+    said = [line["message"] for line in await lines(here, id)]
+    ticks = int((await here.job(id))["result"]["text"])
+    assert [line for line in said if line.startswith("line")] == [f"line {number}" for number in range(200)]
+    assert {line for line in said if line.startswith("tick")} == {f"tick {number + 1}" for number in range(ticks)}
+
+
 async def looks(here: Platform) -> dict[str, Any]:
     job = await here.job(await run(here, "output.looks"))
     state: dict[str, Any] = job["result"]["state"]

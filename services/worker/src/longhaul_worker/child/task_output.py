@@ -26,6 +26,8 @@ from longhaul_worker.session.child import AttemptChannel, ChildSession
 
 _MAX_LINE_CHARACTERS: Final = 8192
 """A line that is longer is logged before it ends."""
+_MAX_LOGS_AT_ONCE: Final = 4
+"""A text that logs itself would never end."""
 _ORIGIN: Final = "_longhaul_attempt"
 _OURS: Final = ("event", "level", "timestamp", "service", "job_id", "epoch", "queue", "trace_id")
 """What a log event has from the platform."""
@@ -79,16 +81,16 @@ class TaskOutput:
 
     def log(self, channel: AttemptChannel, level: int, message: str, fields: dict[str, Any]) -> None:
         """A line for the job's log. Raises nothing: output must not change what a task does."""
-        if level < self._level or self._thread.is_logging:
+        if level < self._level or self._thread.logs_at_once >= _MAX_LOGS_AT_ONCE:
             return
-        self._thread.is_logging = True  # a line about a line would never end
+        self._thread.logs_at_once += 1
         try:
             name = clean_text(logging.getLevelName(level).lower(), max_bytes=16)
             write = channel.log_last if channel.is_over else channel.log
             with suppress(AttemptOver):  # a thread's attempt ended between the look and the line
                 write(name, clean_text(message), log_fields(fields))
         finally:
-            self._thread.is_logging = False
+            self._thread.logs_at_once -= 1
 
     def capture_record(self, record: logging.LogRecord, handle: Callable[[], None]) -> None:
         """Log what `logging` lets through, whatever its handlers then do with it."""
@@ -145,8 +147,8 @@ class TaskOutput:
 class _Thread(threading.local):
     """What a thread is doing."""
 
-    is_logging = False
-    """It writes to the job's log."""
+    logs_at_once = 0
+    """Lines that it writes to the job's log: a text that is logged may log itself, and a signal handler may print."""
     is_handling = False
     """It is inside a handler of `logging`."""
     rendered: str | None = None
