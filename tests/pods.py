@@ -29,16 +29,18 @@ FAST_LEASE = {"LONGHAUL_LEASE_SECONDS": "3", "LONGHAUL_RENEW_SECONDS": "0.5"}
 
 
 class Process:
-    """A part of Longhaul as a process of its own, with all of its descendants."""
+    """A part of Longhaul as a process of its own, with all of its descendants. `output` (a descriptor) replaces the log."""
 
-    def __init__(self, name: str, *arguments: str, environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, *arguments: str, environment: dict[str, str], log: Path, output: int | None = None
+    ) -> None:
         self._log = log
-        with log.open("ab") as output:
+        with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [str(Path(sys.executable).parent / name), *arguments],
                 env={**os.environ, **environment},
-                stdout=output,
-                stderr=output,
+                stdout=file if output is None else output,
+                stderr=file if output is None else output,
                 start_new_session=True,
             )
         self._descendants: list[psutil.Process] = []
@@ -84,10 +86,11 @@ class Process:
 class Worker(Process):
     """A worker pod: keeper, Celery and its pool children."""
 
-    def __init__(self, name: str, *, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, name: str, *, environment: dict[str, str], log: Path, output: int | None = None) -> None:
         self.name = name
         self.probe_url = f"http://127.0.0.1:{(port := free_port())}"
-        super().__init__("longhaul-worker", environment={"LONGHAUL_PROBE_PORT": str(port), **environment}, log=log)
+        environment = {"LONGHAUL_PROBE_PORT": str(port), **environment}
+        super().__init__("longhaul-worker", environment=environment, log=log, output=output)
 
     def probe(self, path: str) -> httpx2.Response | None:
         """The answer of a probe; None where nobody answers."""
@@ -146,11 +149,11 @@ class Platform:
             worker.wait_ready()
         return workers
 
-    def launch_worker(self, **environment: str) -> Worker:
-        """Start a worker pod, and wait for nothing."""
+    def launch_worker(self, output: int | None = None, /, **environment: str) -> Worker:
+        """Start a worker pod, and wait for nothing. Its output goes to `output`, a descriptor, or into its log."""
         name = f"worker-{len(self._processes)}"
         settings = {**self.environment, "LONGHAUL_WORKER_NAME": name, **environment}
-        worker = Worker(name, environment=settings, log=self._folder / f"{name}.log")
+        worker = Worker(name, environment=settings, log=self._folder / f"{name}.log", output=output)
         self._processes.append(worker)
         return worker
 

@@ -7,10 +7,11 @@ context is stored in the ledger, so that one trace reaches from the HTTP request
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 import structlog
 from opentelemetry import trace
@@ -47,14 +48,79 @@ def setup_logs(service: str, *, log_format: str, log_level: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=LineLoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler()
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=list(shared), processor=renderer))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+class Writable(Protocol):
+    """What a log line can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write text, one line with its end at a time."""
+
+
+class StandardError:
+    """The standard error that this process was started with.
+
+    A line is one system call, without a buffer or a lock: a signal handler may log while its own thread logs. A line that
+    nobody takes is dropped: a log collector that is gone, or a full disk, must not change what a process does.
+    """
+
+    def write(self, text: str, /) -> None:
+        """Raises nothing."""
+        stream = sys.__stderr__
+        if stream is None or stream.closed:
+            return  # its descriptor's number may mean another file by now
+        rest = text.encode(errors="backslashreplace")
+        with suppress(OSError, ValueError):
+            while rest:
+                rest = rest[os.write(stream.fileno(), rest) :]
+
+
+class LineLogger:
+    """What structlog hands rendered lines to. Raises nothing that writing them raises."""
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        # RuntimeError: a buffered stream refuses a signal handler that interrupts its own write.
+        with suppress(OSError, ValueError, RuntimeError):
+            self._file.write(f"{line}\n")
+
+    log = debug = info = warn = warning = err = error = critical = exception = fatal = failure = msg
+
+
+class LineLoggerFactory:
+    """Makes the loggers of structlog; without a file they write to `StandardError`."""
+
+    def __init__(self, file: Writable | None = None) -> None:
+        self._file = file or StandardError()
+
+    def __call__(self, *_: Any) -> LineLogger:
+        return LineLogger(self._file)
+
+
+class _LineHandler(logging.Handler):
+    """The same for `logging`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - arguments that do not fit the message, or whose __str__ raises
+            self.handleError(record)
+        else:
+            StandardError().write(f"{line}\n")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of `logging`
+        with suppress(ValueError):  # the output is closed
+            super().handleError(record)
 
 
 def add_processors(*, every: Any, own: Any, last: Any) -> None:

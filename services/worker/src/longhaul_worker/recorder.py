@@ -173,14 +173,15 @@ class Recorder:
                         async with asyncio.timeout(ROUND_TIMEOUT_SECONDS):
                             await self._write(ledger)
             except Exception as error:  # noqa: BLE001 - jobs run here, and end with this process
-                self._note_outage(error)
+                was_up = self.is_up
                 self._set_up(False)
+                self._note_outage(error, was_up=was_up)
                 await asyncio.sleep(self._settings.reconnect_seconds)
 
-    def _note_outage(self, error: Exception) -> None:
+    def _note_outage(self, error: Exception, *, was_up: bool) -> None:
         metrics.LEDGER_FAILURES.labels(type(error).__name__).inc()
         was_refused, self.refusal = self.refusal, error.message if isinstance(error, SchemaMismatch) else None
-        if self.is_up or not self.is_registered or self.refusal != was_refused:
+        if was_up or not self.is_registered or self.refusal != was_refused:
             event = "schema_mismatch" if self.refusal else "ledger_away"
             _log.warning(event, kind=type(error).__name__, error=first_line(error))
 
@@ -320,9 +321,9 @@ class Recorder:
         )
         (written,) = await ledger.end([bare])
         metrics.UNSTORABLE.inc()
-        _log.error("outcome_unstorable", job_id=str(end.lease.job_id), epoch=end.lease.epoch, reason=reason)
         self._spool.quarantine(end.lease)
         self._ended(bare, written)
+        _log.error("outcome_unstorable", job_id=str(end.lease.job_id), epoch=end.lease.epoch, reason=reason)
 
     def _has_notes(self, lease: Lease) -> bool:
         attempt = self._attempts.get(lease.job_id)
@@ -378,10 +379,10 @@ class Recorder:
             del self._attempts[lease.job_id]
 
     def _set_up(self, up: bool) -> None:
-        if up and not self.is_up:
+        was_up, self.is_up = self.is_up, up
+        if up and not was_up:
             self.refusal = None
             _log.info("ledger_up")
-        self.is_up = up
         metrics.LEDGER_UP.set(up)
         for attempt in self._attempts.values():
             attempt.set_ledger_up(up)

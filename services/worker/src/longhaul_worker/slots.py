@@ -227,7 +227,6 @@ class Slots:
         attempt.peak_memory_bytes = child.process.read_peak_memory_bytes()
         metrics.WAIT_SECONDS.labels(claim.queue).observe(claim.waited_seconds)
         metrics.SLOTS_BUSY.inc()
-        _log.info("attempt_started", **_names(claim), pid=child.pid)
         self._recorder.watch(attempt)
         self.claimed.set()
         child.session.assign(
@@ -245,6 +244,7 @@ class Slots:
                 limits=self._limits,
             ),
         )
+        _log.info("attempt_started", **_names(claim), pid=child.pid)
 
     async def _take_turn(self, queue: str, slot: int) -> Claim | None:
         if self._turns is None:
@@ -282,8 +282,8 @@ class Slots:
         metrics.SLOTS_BUSY.dec()
         metrics.ENDINGS.labels(attempt.claim.task, end.ending).inc()
         metrics.RUN_SECONDS.labels(attempt.claim.task).observe(ran_seconds)
-        _log.info("attempt_ended", **_names(attempt.claim), ending=end.ending, seconds=round(ran_seconds, 3))
         self._recorder.end(end)
+        _log.info("attempt_ended", **_names(attempt.claim), ending=end.ending, seconds=round(ran_seconds, 3))
 
     # How children end.
 
@@ -337,9 +337,9 @@ class Slots:
             self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 metrics.SESSIONS_BROKEN.inc()
-                _log.error("session_failed", exc_info=error)
                 if on_failure is not None:
                     on_failure()
+                _log.error("session_failed", exc_info=error)
 
         task.add_done_callback(done)
 

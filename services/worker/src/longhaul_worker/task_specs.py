@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 import orjson
 
+from longhaul import telemetry
 from longhaul.errors import ConfigurationError
 from longhaul.serving import exit_with_a_sentence
 from longhaul.task import TaskSpec, load_tasks
@@ -37,7 +38,7 @@ def load_specs(modules: Sequence[str]) -> list[TaskSpec]:
         raise ConfigurationError(
             f"The modules in LONGHAUL_TASKS ({', '.join(modules)}) can't be imported: exit code {loader.returncode}.\n{said}"
         )
-    sys.stderr.write(f"{said}\n" if said else "")
+    telemetry.StandardError().write(f"{said}\n" if said else "")
     return [TaskSpec(**spec) for spec in orjson.loads(loader.stdout)]
 
 

@@ -106,10 +106,10 @@ class KeeperSession:
 
     def _refuse(self, frame: frames.OfAttempt) -> None:
         metrics.FRAMES_REFUSED.labels(frame.op).inc()
-        _log.warning("frame_refused", op=frame.op, pid=frame.pid, job_id=str(frame.job_id), epoch=frame.epoch)
         if isinstance(frame, frames.Checkpoint | frames.Finish):
             message = "This attempt is over."
             self.send(frames.Refused(number=frame.number, code="attempt_over", message=message))
+        _log.warning("frame_refused", op=frame.op, pid=frame.pid, job_id=str(frame.job_id), epoch=frame.epoch)
 
     async def _hear(self, attempt: Attempt, frame: frames.OfAttempt, payload: bytes | None) -> None:
         match frame:
@@ -195,9 +195,9 @@ class SessionServer:
         except Exception as error:  # noqa: BLE001 - what one child says may end that child, and nobody else
             reason = str(error) if isinstance(error, BrokenFrame) else f"{type(error).__name__}: {error}"
             metrics.SESSIONS_BROKEN.inc()
-            _log.warning("session_broken", pid=pid, reason=reason, exc_info=not isinstance(error, BrokenFrame))
             if session is not None:
                 self._peers.kill_broken(session, reason)
+            _log.warning("session_broken", pid=pid, reason=reason, exc_info=not isinstance(error, BrokenFrame))
         finally:
             if session is not None:
                 self._peers.left(session)
