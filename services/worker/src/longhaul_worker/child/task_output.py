@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 import structlog
 
@@ -60,7 +60,7 @@ class TaskOutput:
         root.setLevel(min(root.level, self._level))
         telemetry.add_processors(every=self._name_job, own=self._capture_event, last=self._note_rendered)
         # A task that gives structlog processors of its own, and no place for what they make, prints it.
-        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", sys.stderr)))
+        structlog.configure(logger_factory=telemetry.LineLoggerFactory(sys.stderr))
 
     def current(self) -> AttemptChannel | None:
         """The attempt whose code runs in this thread."""
@@ -123,8 +123,7 @@ class TaskOutput:
         line = line.rpartition("\r")[2]  # a progress bar draws over itself
         if line.strip():
             self.log(channel, logging.INFO, line, {"stream": stream})
-            with suppress(OSError, ValueError):  # the task closed the pod's output
-                self._log.info("task_output", text=line, stream=stream, **_ids(channel))
+            self._log.info("task_output", text=line, stream=stream, **_ids(channel))
 
     def _name_job(self, _logger: Any, _method: str, event: Any) -> Any:
         if (channel := self.current()) is not None:
@@ -195,13 +194,14 @@ class _Lines(io.TextIOBase):
         return number
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RuntimeError):
             self._stream.flush()
 
     def write(self, text: str, /) -> int:
         channel = self._output.current()
         if channel is None or self._output.is_logged(text):
-            with suppress(OSError, ValueError):  # nobody reads it, or a task closed it
+            # Nobody reads it, a task closed it, or a signal handler found it in use.
+            with suppress(OSError, ValueError, RuntimeError):
                 self._stream.write(text)
             return len(text)
         *lines, rest = (self._take_rest(channel) + text).split("\n")
