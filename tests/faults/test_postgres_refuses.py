@@ -1,4 +1,5 @@
-"""F57: a PostgreSQL that answers and refuses everybody: read-only, without a grant, or with a statement that always fails.
+"""F57: a PostgreSQL that answers and refuses everybody: read-only, without a grant, with a statement that always fails, or
+with one that does nothing.
 
 Nobody who runs jobs exits over what the database says. Jobs compute on, nothing is interrupted or reaped, and all of it is
 committed once the database takes it again.
@@ -80,6 +81,11 @@ def _set_read_only(on: str) -> Callable[[EmbeddedPostgres], None]:
 BROKEN = """
 CREATE FUNCTION always_fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a broken trigger'; END $$
 """
+SWALLOWS = "CREATE FUNCTION swallows() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+NO_SUCCESS = """
+CREATE FUNCTION no_success() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.state = 'succeeded' THEN RAISE division_by_zero; END IF; RETURN NEW; END $$
+"""
 REFUSALS = {
     "read-only": Refusal(_set_read_only("on"), _set_read_only("off")),
     "a missing grant": Refusal(
@@ -97,6 +103,26 @@ REFUSALS = {
             "CREATE TRIGGER broken BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION always_fails()",
         ),
         lambda server: execute(server, "DROP TRIGGER broken ON jobs", "DROP FUNCTION always_fails"),
+    ),
+    "a trigger that swallows every update": Refusal(
+        lambda server: execute(
+            server,
+            SWALLOWS,
+            "CREATE TRIGGER swallows BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallows()",
+        ),
+        lambda server: execute(server, "DROP FUNCTION swallows CASCADE"),
+    ),
+    "rows that nobody may see": Refusal(
+        lambda server: execute(server, "ALTER TABLE jobs ENABLE ROW LEVEL SECURITY"),
+        lambda server: execute(server, "ALTER TABLE jobs DISABLE ROW LEVEL SECURITY"),
+    ),
+    "a trigger that takes every success for a bad value": Refusal(
+        lambda server: execute(
+            server,
+            NO_SUCCESS,
+            "CREATE TRIGGER no_success BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION no_success()",
+        ),
+        lambda server: execute(server, "DROP FUNCTION no_success CASCADE"),
     ),
     "a constraint that nothing meets": Refusal(
         lambda server: execute(server, "ALTER TABLE job_events ADD CONSTRAINT never CHECK (false) NOT VALID"),

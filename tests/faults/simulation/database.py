@@ -21,7 +21,7 @@ from tests.faults.simulation.kernel import Kernel
 from tests.faults.simulation.network import Line, Network, Server
 from tests.reference_model import Change, Job, Terms
 
-from longhaul.errors import SchemaMismatch
+from longhaul.errors import LedgerRefuses, SchemaMismatch
 from longhaul.ledger import leases
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.leases import AttemptEnd, Lease, LostOwner, Record, Written
@@ -45,6 +45,8 @@ class Database(Server):
         self.is_read_only = False
         self.refused: str | None = None
         """The table on which the grant to write is missing."""
+        self.swallows = False
+        """A trigger makes of each update of a job none."""
         self.is_migrated = False
         """To a schema that is not for this version."""
         self.has_poison = False
@@ -59,7 +61,8 @@ class Database(Server):
     @property
     def serves(self) -> bool:
         """Whether it does all that it is asked for."""
-        return self.answers and not self.is_read_only and self.refused is None and not self.is_migrated
+        refuses = self.is_read_only or self.refused is not None or self.is_migrated
+        return self.answers and not refuses and not self.swallows
 
     def at(self, seconds: float) -> datetime:
         return EPOCH + timedelta(seconds=seconds)
@@ -106,7 +109,8 @@ class Database(Server):
             change = job and reference_model.claim(job, owner=worker.id, now=self.now, lease_seconds=lease_seconds)
             if job is None or change is None:
                 break
-            self.write(job, change, change.job.epoch)
+            if not self.write(job, change, change.job.epoch):
+                break
             claimed.append(self._claim_of(change.job, waited_seconds=max(0.0, self.now - job.run_after)))
         return claimed
 
@@ -146,6 +150,15 @@ class Database(Server):
                 renewed[lease.job_id] = job.cancel_requested
         return renewed
 
+    def find_lost(self, unwritten: Sequence[Lease], worker_id: UUID | None) -> set[Lease]:
+        """Those under which nobody may write, or not this worker."""
+        jobs = {lease: self.rows[lease.job_id] for lease in unwritten}
+        return {
+            lease
+            for lease, job in jobs.items()
+            if not reference_model.holds(job, lease.epoch) or worker_id not in (None, job.owner)
+        }
+
     def apply_renewal(self, job: Job, lease: Lease, worker_id: UUID, lease_seconds: float) -> Change | None:
         return reference_model.renew(job, lease.epoch, owner=worker_id, now=self.now, lease_seconds=lease_seconds)
 
@@ -159,7 +172,7 @@ class Database(Server):
     def _record(self, one: Record) -> list[Written] | None:
         job = self.rows[one.lease.job_id]
         change = self.apply_record(job, one)
-        if change is None:
+        if change is None or self.swallows:
             return None
         self._check.recorded(one, change)
         self.write(job, change, one.lease.epoch)
@@ -183,10 +196,15 @@ class Database(Server):
                 self._refuse_poison(one)
         return [self._end(one) for one in ends]
 
+    def rehearse(self, one: Record | AttemptEnd) -> None:
+        """Refuse what would be refused."""
+        self._require("jobs", "job_events")
+        self._refuse_poison(one)
+
     def _end(self, one: AttemptEnd) -> Written | None:
         job = self.rows[one.lease.job_id]
         change = self.apply_end(job, one)
-        if change is None:
+        if change is None or self.swallows:
             return None
         self._check.ended(one, job, change)
         self.write(job, change, one.lease.epoch)
@@ -238,7 +256,10 @@ class Database(Server):
 
     def touch_lost_lease(self, as_of: datetime) -> bool:
         self._require("jobs")
-        return bool(self._expired(as_of))
+        expired = self._expired(as_of)
+        if expired and self.swallows:
+            raise LedgerRefuses
+        return bool(expired)
 
     def _expired(self, as_of: datetime) -> list[Job]:
         seconds = (as_of - EPOCH).total_seconds()
@@ -253,7 +274,7 @@ class Database(Server):
 
     def _reap(self, job: Job, as_of: datetime) -> Written | None:
         change = reference_model.reap(job, as_of=(as_of - EPOCH).total_seconds(), now=self.now)
-        if change is None:
+        if change is None or self.swallows:
             return None
         lease = Lease(job_id=job.id, epoch=job.epoch)
         transition = decide(Ending.LEASE_LOST, job.budget, jitter=0.0)
@@ -282,7 +303,7 @@ class Database(Server):
 
     def write(self, before: Job | None, change: Change | None, epoch: int | None) -> bool:
         """Commit what a statement wrote under an epoch (None: a client's); whether there was anything."""
-        if change is None:
+        if change is None or (self.swallows and before is not None):
             return False
         self._check.wrote(before, change, epoch)
         self.rows[change.job.id] = change.job

@@ -180,20 +180,24 @@ async def hang_database(world: World) -> None:
 
 
 async def refuse_writes(world: World) -> None:
-    """F57: read-only, a grant on a table that is missing, or a schema that is not for this version."""
+    """F57: read-only, a grant on a table that is missing, a trigger that swallows each update of a job, or a schema that is
+    not for this version."""
     database = world.database
     if not database.serves:
         return
     world.checker.trouble()
-    kind = world.kernel.random.choice(("read-only", "read-only", "jobs", "job_events", "workers", "schema"))
+    kind = world.kernel.random.choice(("read-only", "swallows", "jobs", "job_events", "workers", "schema"))
     if kind == "read-only":
         database.is_read_only = True
+    elif kind == "swallows":
+        database.swallows = True
     elif kind == "schema":
         database.is_migrated = True
     else:
         database.refused = kind
     await asyncio.sleep(world.draw(0.5, 40))
-    database.is_read_only, database.refused, database.is_migrated = False, None, False
+    database.is_read_only = database.swallows = database.is_migrated = False
+    database.refused = None
     world.checker.relief()
 
 

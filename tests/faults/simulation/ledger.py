@@ -83,6 +83,9 @@ class SimulatedLedger:
     async def renew(self, held: Sequence[Lease], *, worker_id: UUID, lease_seconds: float) -> dict[UUID, bool]:
         return await self._line.ask(self._database.renew, held, worker_id, lease_seconds)
 
+    async def find_lost(self, unwritten: Sequence[Lease], *, worker_id: UUID | None) -> set[Lease]:
+        return await self._line.ask(self._database.find_lost, unwritten, worker_id)
+
     async def record(self, records: Sequence[Record]) -> list[list[Written] | None]:
         return await self._line.ask(self._database.record, records)
 
@@ -91,6 +94,9 @@ class SimulatedLedger:
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Written | None]:
         return await self._line.ask(self._database.end, ends)
+
+    async def rehearse(self, one: Record | AttemptEnd) -> None:
+        await self._line.ask(self._database.rehearse, one)
 
     async def claim(
         self,

@@ -19,6 +19,10 @@ RAISE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused by a trigger'; END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH {each} EXECUTE FUNCTION refuse();
 """
+SWALLOW = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
 ALL = "ALL ON ALL TABLES IN SCHEMA public"
 CHANGES = {
     "read-only": ("ALTER SYSTEM SET default_transaction_read_only = on", "ALTER SYSTEM RESET ALL"),
@@ -26,6 +30,8 @@ CHANGES = {
     "no grant at all": (f"REVOKE {ALL} FROM platform", f"GRANT {ALL} TO platform"),
     "a trigger of each job": (RAISE.format(table="jobs", each="ROW"), "DROP FUNCTION refuse CASCADE"),
     "a trigger of the jobs": (RAISE.format(table="jobs", each="STATEMENT"), "DROP FUNCTION refuse CASCADE"),
+    "a trigger that swallows": (SWALLOW, "DROP FUNCTION refuse CASCADE"),
+    "hidden rows": ("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY", "ALTER TABLE jobs DISABLE ROW LEVEL SECURITY"),
     "a lock": ("BEGIN; LOCK TABLE jobs IN SHARE MODE", "COMMIT"),  # as CREATE INDEX takes it
 }
 

@@ -72,6 +72,33 @@ async def test_a_renewal_tells_of_a_cancel(connection: Connection) -> None:
     assert await claimer.renew(connection, given.lease(claim)) == {claim.job_id: True}
 
 
+# Lose.
+
+
+async def test_a_lease_is_lost_if_the_job_is_anothers_or_over_or_gone(connection: Connection) -> None:
+    claimer, held = await given.running(connection)
+    _, over = await given.running(connection)
+    await given.ended(connection, over, Ending.SUCCEEDED)
+    _, reaped = await given.running(connection)
+    await given.reaped(connection, reaped)
+    gone = Lease(job_id=uuid4(), epoch=1)
+    leases_asked = [*map(given.lease, (held, over, reaped)), Lease(job_id=held.job_id, epoch=2), gone]
+    assert await leases.find_lost(connection, leases_asked) == set(leases_asked[1:])
+    assert await leases.find_lost(connection, leases_asked[:1], worker_id=claimer.id) == set()
+    assert await leases.find_lost(connection, leases_asked[:1], worker_id=uuid4()) == set(leases_asked[:1])
+
+
+async def test_a_lease_is_not_lost_because_its_job_can_not_be_seen(connection: Connection) -> None:
+    """Row-level security hides rows from a role that is no owner; a row that is gone looks the same."""
+    _, held = await given.running(connection)
+    await connection.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+    async with connection.transaction(force_rollback=True):
+        await connection.execute("CREATE ROLE sees_nothing; GRANT SELECT ON jobs TO sees_nothing")
+        await connection.execute("SET LOCAL ROLE sees_nothing")
+        assert await leases.find_lost(connection, [given.lease(held)]) == set()
+    await connection.execute("ALTER TABLE jobs DISABLE ROW LEVEL SECURITY")
+
+
 # Record.
 
 

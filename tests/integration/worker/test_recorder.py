@@ -317,3 +317,115 @@ async def test_a_ledger_that_refuses_everything_costs_no_outcome(keeper: Keeper,
     assert (row["state"], row["result"]) == ("succeeded", {"total": 6})
     assert await lines(connection, talker) == ["line"]
     assert keeper.files() == []
+
+
+REFUSES = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.{when} THEN RAISE division_by_zero; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_ledger_that_refuses_every_success_costs_no_outcome(keeper: Keeper, connection: Connection) -> None:
+    """It takes a failure meanwhile: only the same end with a harmless result tells that no value is at fault."""
+    await keeper.run()
+    (attempt,) = await keeper.claim(connection)
+    await connection.execute(REFUSES.format(table="jobs", when="state = 'succeeded'").encode())
+    attempt.finish(Ending.SUCCEEDED, result=b'{"total":6}')
+    await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
+    await connection.execute("DROP FUNCTION refuse CASCADE")
+    await keeper.settled()
+    row = await given.row(connection, attempt.claim.job_id)
+    assert (row["state"], row["result"]) == ("succeeded", {"total": 6})
+
+
+async def test_a_ledger_that_refuses_every_report_of_a_kind_costs_no_attempt(
+    keeper: Keeper, connection: Connection
+) -> None:
+    await keeper.run()
+    (attempt,) = await keeper.claim(connection)
+    await connection.execute(REFUSES.format(table="job_events", when="type = 'progress'").encode())
+    attempt.progress(0.5, "half", {})
+    await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
+    await connection.execute("DROP FUNCTION refuse CASCADE")
+    await keeper.until(lambda: not attempt.has_notes, "the progress is written")
+    attempt.finish(Ending.SUCCEEDED, result=b"{}")
+    await keeper.settled()
+    assert not keeper.child_of(attempt).is_killed
+    row = await given.row(connection, attempt.claim.job_id)
+    assert (row["state"], row["progress_message"]) == ("succeeded", "half")
+
+
+# A ledger that takes writes and does not carry them out.
+
+SWALLOWS = """
+CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER swallow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallow();
+"""
+SWALLOWS_PROGRESS = """
+CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.type = 'progress' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+CREATE TRIGGER swallow BEFORE INSERT ON job_events FOR EACH ROW EXECUTE FUNCTION swallow();
+"""
+
+
+@pytest.mark.parametrize("renews", [True, False])
+async def test_a_ledger_that_swallows_writes_costs_neither_a_lease_nor_an_outcome(
+    keeper: Keeper, connection: Connection, renews: bool
+) -> None:
+    await keeper.run()
+    talker, ended = await keeper.claim(connection, 2)
+    if not renews:  # it is the end that shows what the ledger does
+        keeper.recorder._renew_at = float("inf")
+    await connection.execute(SWALLOWS)
+    ended.finish(Ending.SUCCEEDED, result=b'{"total":6}')
+    await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
+    talker.log("info", "line", {})
+    assert keeper.files() == [".json"]
+    await connection.execute("DROP FUNCTION swallow CASCADE")
+    await keeper.until(lambda: not talker.has_notes, "the line is written")
+    talker.finish(Ending.SUCCEEDED, result=b"{}")
+    await keeper.settled()
+    assert not keeper.child_of(talker).is_killed
+    assert await lines(connection, talker) == ["line"]
+    row = await given.row(connection, ended.claim.job_id)
+    assert (row["state"], row["result"]) == ("succeeded", {"total": 6})
+    assert keeper.files() == []
+
+
+async def test_a_lost_lease_is_noticed_beside_one_whose_renewal_is_swallowed(
+    keeper: Keeper, connection: Connection
+) -> None:
+    await keeper.run()
+    lost, kept = await keeper.claim(connection, 2)
+    async with connection.transaction():
+        await given.reaped(connection, lost.claim)
+        await connection.execute(SWALLOWS)
+    await keeper.until(lambda: keeper.child_of(lost).is_killed, "the process of the lost attempt is killed")
+    await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
+    await connection.execute("DROP FUNCTION swallow CASCADE")
+    await keeper.until(lambda: keeper.recorder.is_up, "the ledger is back")
+    assert not keeper.child_of(kept).is_killed
+    assert keeper.recorder.attempts == [kept]
+
+
+async def test_a_ledger_that_swallows_events_costs_these_events_only(keeper: Keeper, connection: Connection) -> None:
+    await keeper.run()
+    (attempt,) = await keeper.claim(connection)
+    await connection.execute(SWALLOWS_PROGRESS)
+    attempt.progress(0.5, "half", {})
+    attempt.log("info", "line", {})
+    attempt.finish(Ending.SUCCEEDED, result=b"{}")
+    await keeper.settled()
+    assert (await given.row(connection, attempt.claim.job_id))["state"] == "succeeded"
+    assert await lines(connection, attempt) == ["line"]
+
+
+async def test_an_outcome_of_a_job_that_was_purged_holds_up_no_other(keeper: Keeper, connection: Connection) -> None:
+    """It lay on a disk for longer than jobs are kept."""
+    _, claim = await given.running(connection)
+    keeper.recorder.end(an_end(claim))
+    await connection.execute("DELETE FROM jobs")
+    await keeper.run()
+    await keeper.settled()
+    assert keeper.files() == []

@@ -167,10 +167,16 @@ OF_THE_KEEPER = [
         test=f"{RECORDER_TESTS}::test_an_outcome_that_can_not_be_stored_ends_its_own_attempt_only",
     ),
     Mutation(
-        name="stand-in-not-tried",
-        breaks="A ledger that refuses everything for a while costs every outcome of that time.",
-        edits=[Edit(RECORDER, "        (written,) = await ledger.end([bare])\n", "        written = None\n")],
-        test=f"{RECORDER_TESTS}::test_a_ledger_that_refuses_everything_costs_no_outcome",
+        name="refused-end-not-rehearsed",
+        breaks="A ledger that refuses every success for a while makes failures of all jobs that succeed meanwhile.",
+        edits=[Edit(RECORDER, "        await ledger.rehearse(stand_ins.harmless_end(end))\n", "")],
+        test=f"{RECORDER_TESTS}::test_a_ledger_that_refuses_every_success_costs_no_outcome",
+    ),
+    Mutation(
+        name="swallowed-write-taken-for-a-loss",
+        breaks="A trigger that swallows the writes of renewals, reports or ends stops every job that runs.",
+        edits=[Edit(RECORDER, "            if lease in lost:\n", "            if lease not in ():\n")],
+        test=f"{RECORDER_TESTS}::test_a_ledger_that_swallows_writes_costs_neither_a_lease_nor_an_outcome",
     ),
     Mutation(
         name="refused-outcome-deleted",

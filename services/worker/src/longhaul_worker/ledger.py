@@ -30,6 +30,9 @@ class WorkerLedger(Protocol):
     async def renew(self, held: Sequence[Lease], *, worker_id: UUID, lease_seconds: float) -> dict[UUID, bool]:
         """See `leases.renew`."""
 
+    async def find_lost(self, unwritten: Sequence[Lease], *, worker_id: UUID | None) -> set[Lease]:
+        """See `leases.find_lost`."""
+
     async def record(self, records: Sequence[Record]) -> list[list[Written] | None]:
         """See `leases.record`."""
 
@@ -38,6 +41,9 @@ class WorkerLedger(Protocol):
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Written | None]:
         """See `leases.end`."""
+
+    async def rehearse(self, one: Record | AttemptEnd) -> None:
+        """Raise what the ledger says to a write, and undo it."""
 
     async def claim(
         self, *, queue: str, slots: Sequence[int], tasks: Sequence[str], worker: Worker, lease_seconds: float
@@ -72,6 +78,9 @@ class SqlLedger:
     async def renew(self, held: Sequence[Lease], *, worker_id: UUID, lease_seconds: float) -> dict[UUID, bool]:
         return await leases.renew(self._connection, held, worker_id=worker_id, lease_seconds=lease_seconds)
 
+    async def find_lost(self, unwritten: Sequence[Lease], *, worker_id: UUID | None) -> set[Lease]:
+        return await leases.find_lost(self._connection, unwritten, worker_id=worker_id)
+
     async def record(self, records: Sequence[Record]) -> list[list[Written] | None]:
         return await leases.record(self._connection, records)
 
@@ -80,6 +89,14 @@ class SqlLedger:
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Written | None]:
         return await leases.end(self._connection, ends)
+
+    async def rehearse(self, one: Record | AttemptEnd) -> None:
+        async with self._connection.transaction(force_rollback=True):
+            if isinstance(one, Record):
+                await leases.record(self._connection, [one])
+            else:
+                await leases.end(self._connection, [one])
+            await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what would be refused at the commit only
 
     async def claim(
         self, *, queue: str, slots: Sequence[int], tasks: Sequence[str], worker: Worker, lease_seconds: float

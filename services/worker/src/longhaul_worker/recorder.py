@@ -2,31 +2,30 @@
 ends, and claims; whatever came while the last round trip ran goes into the next as a batch.
 
 Whatever the database says, the keeper stays and its jobs run on. A value that it refuses ends the attempt that brought it,
-as `unstorable`. Anything else means that the ledger is away: nothing is claimed, and everything else waits, in memory and
-(outcomes) on disk.
+as `unstorable`. A lease is lost only if the ledger shows that its job is another's, or over. Anything else means that the
+ledger is away: nothing is claimed, and everything else waits, in memory and (outcomes) on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from longhaul.errors import SchemaMismatch
+from longhaul.errors import LedgerRefuses, SchemaMismatch
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Refusal, first_line, refusal_of
-from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record, Written
+from longhaul.ledger.leases import SWALLOWED, AttemptEnd, Lease, Record, Written
 from longhaul.ledger.workers import Worker
-from longhaul.states import Ending, State, Transition, decide
+from longhaul.states import Ending, decide
 from longhaul.task import TaskSpec
-from longhaul.values import clean_text
-from longhaul_worker import metrics
+from longhaul_worker import metrics, stand_ins
 from longhaul_worker.attempt import Attempt
 from longhaul_worker.ledger import Connect, WorkerLedger
 from longhaul_worker.outcome_spool import OutcomeSpool
@@ -231,22 +230,45 @@ class Recorder:
                 lease_seconds=self._settings.lease_seconds,
             )
             for attempt in watched:
-                if attempt.claim.job_id not in held:
-                    self._lose(attempt)
-                elif held[attempt.claim.job_id]:
+                if held.get(attempt.claim.job_id):
                     attempt.ask_to_cancel()
+            unwritten = [attempt for attempt in watched if attempt.claim.job_id not in held]
+            await self._drop_lost(
+                ledger,
+                {attempt.lease: partial(self._lose, attempt) for attempt in unwritten},
+                worker_id=self._worker.id,
+            )
         await ledger.beat(self._worker, draining=self.is_draining)  # last: a ledger that refuses it takes no job away
+
+    async def _drop_lost(
+        self, ledger: WorkerLedger, unwritten: Mapping[Lease, Callable[[], None]], *, worker_id: UUID | None = None
+    ) -> None:
+        """After writes that changed nothing: drop the leases that are lost, each in its way. Raises LedgerRefuses if one
+        is still held: the ledger swallowed the write."""
+        if not unwritten:
+            return
+        lost = await ledger.find_lost(list(unwritten), worker_id=worker_id)
+        for lease, drop in unwritten.items():
+            if lease in lost:
+                drop()
+        if len(lost) < len(unwritten):
+            raise LedgerRefuses(SWALLOWED)
 
     async def _record(self, ledger: WorkerLedger) -> None:
         await self._resolve_unanswered(ledger)
         due = [attempt for attempt in self._attempts.values() if attempt.due_in_seconds() == 0.0]
         attempts = {attempt.lease: attempt for attempt in due}
+        unwritten: dict[Lease, Callable[[], None]] = {}
         async for record, answer in _write_each(ledger.record, [attempt.take() for attempt in due]):
             attempt = attempts[record.lease]
             if isinstance(answer, Exception):
                 await self._refuse_record(ledger, attempt, record, answer)
+            elif answer is None:
+                unwritten[record.lease] = partial(self._lose, attempt)
             else:
-                self._recorded(attempt, record, answer)
+                attempt.wrote(record)
+                self._announce(answer)
+        await self._drop_lost(ledger, unwritten)
 
     async def _resolve_unanswered(self, ledger: WorkerLedger) -> None:
         """A record whose answer was lost may be committed: then its lines must not be written again."""
@@ -261,44 +283,41 @@ class Recorder:
             else:
                 attempt.keep()
 
-    def _recorded(self, attempt: Attempt, record: Record, written: list[Written] | None) -> None:
-        if written is None:
-            self._lose(attempt)
-        else:
-            attempt.wrote(record)
-            self._announce(written)
-
     async def _refuse_record(self, ledger: WorkerLedger, attempt: Attempt, record: Record, error: Exception) -> None:
-        """End an attempt whose words can't be stored, once the ledger takes a note about that: one that refuses this too
-        refuses everybody."""
-        reason = f"What the task reported can't be stored: {clean_text(first_line(error), max_bytes=300)}."
-        note = Note(type="log", data={"level": "error", "message": reason})
-        (written,) = await ledger.record([Record(lease=record.lease, notes=[note])])
+        """End an attempt whose words can't be stored, once the ledger takes harmless ones, and a note about that: one that
+        refuses these too refuses everybody."""
+        reason = stand_ins.reason_for("What the task reported", first_line(error))
+        await ledger.rehearse(stand_ins.harmless_record(record))
+        (written,) = await ledger.record([stand_ins.note_of(record, reason)])
         if written is None:
-            self._lose(attempt)
+            await self._drop_lost(ledger, {record.lease: partial(self._lose, attempt)})
             return
         self._announce(written)
         metrics.UNSTORABLE.inc()
         attempt.refuse(record)
-        attempt.kill(Ending.PERMANENT, {"code": "unstorable", "message": reason})
+        attempt.kill(Ending.PERMANENT, stand_ins.unstorable(reason))
 
     async def _end(self, ledger: WorkerLedger) -> None:
         # All that an attempt said is written before its end: from then on its epoch writes nothing.
         ends = [end for end in self._ends.values() if not self._has_notes(end.lease)]
         if not ends:
             return
+        unwritten: dict[Lease, Callable[[], None]] = {}
         async for end, answer in _write_each(ledger.end, ends):
             if isinstance(answer, Exception):
                 await self._refuse_end(ledger, end, answer)
+            elif answer is None:
+                unwritten[end.lease] = partial(self._ended, end, None)
             else:
                 self._ended(end, answer)
-        self._changed.set()
-        metrics.OUTCOMES_WAITING.set(len(self._ends))
+        await self._drop_lost(ledger, unwritten)
 
     def _ended(self, end: AttemptEnd, written: Written | None) -> None:
         self._ends.pop(end.lease, None)
         self._forget(end.lease)
         self._spool.delete(end.lease)
+        self._changed.set()
+        metrics.OUTCOMES_WAITING.set(len(self._ends))
         if written is None:
             # Reaped meanwhile, or committed by a round whose answer was lost.
             _log.warning("outcome_refused", job_id=str(end.lease.job_id), epoch=end.lease.epoch, ending=end.ending)
@@ -306,23 +325,18 @@ class Recorder:
             self._announce([written])
 
     async def _refuse_end(self, ledger: WorkerLedger, end: AttemptEnd, error: Exception) -> None:
-        """End an attempt whose outcome can't be stored without it. A ledger that refuses this too refuses everybody: then
-        the outcome waits."""
-        reason = f"The outcome can't be stored: {clean_text(first_line(error), max_bytes=300)}."
-        bare = replace(
-            end,
-            ending=Ending.PERMANENT,
-            transition=Transition(state=State.FAILED, event="failed"),
-            result=None,
-            stored=None,
-            error={"code": "unstorable", "message": reason},
-            evidence={},
-            checkpoint=None,
-        )
-        (written,) = await ledger.end([bare])
+        """End an attempt whose outcome can't be stored without it, once the ledger takes the same end with harmless values:
+        one that refuses this too refuses everybody, and then the outcome waits."""
+        reason = stand_ins.reason_for("The outcome", first_line(error))
+        await ledger.rehearse(stand_ins.harmless_end(end))
+        failure = stand_ins.failure_of(end, reason)
+        (written,) = await ledger.end([failure])
+        if written is None:
+            await self._drop_lost(ledger, {end.lease: partial(self._ended, end, None)})
+            return
         metrics.UNSTORABLE.inc()
         self._spool.quarantine(end.lease)
-        self._ended(bare, written)
+        self._ended(failure, written)
         _log.error("outcome_unstorable", job_id=str(end.lease.job_id), epoch=end.lease.epoch, reason=reason)
 
     def _has_notes(self, lease: Lease) -> bool:

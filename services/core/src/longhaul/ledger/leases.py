@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from longhaul.errors import LedgerRefuses
 from longhaul.ledger.claims import budget_of
 from longhaul.ledger.connection import Connection, dumps
 from longhaul.ledger.events import REPORTS
@@ -41,7 +42,7 @@ class Record:
 
     lease: Lease
     notes: Sequence[Note]
-    """At least one: their numbers are the proof that the epoch still held."""
+    """At least one."""
     progress: float | None = None
     progress_message: str | None = None
     checkpoint: str | None = None
@@ -79,7 +80,7 @@ class Written:
     state: str | None = None
 
 
-# Keeps: a lease is only prolonged by the owner of the epoch. What does not come back was lost. `IS TRUE` keeps the
+# Keeps: a lease is only prolonged by the owner of the epoch. `IS TRUE` keeps the
 # planner from a join: it expects few jobs of a worker, so it loops, which is a million comparisons for 1,000 leases.
 _RENEW = """
 UPDATE jobs SET lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
@@ -92,7 +93,8 @@ RETURNING id, cancel_requested_at IS NOT NULL AS cancel_requested
 async def renew(
     connection: Connection, leases: Sequence[Lease], *, worker_id: UUID, lease_seconds: float
 ) -> dict[UUID, bool]:
-    """Renew leases. Returns those still held, each with whether its job was asked to cancel; the others are lost."""
+    """Renew leases. Returns those that were renewed, each with whether its job was asked to cancel; of the others
+    `find_lost` says whether they are lost."""
     query = {
         "ids": [lease.job_id for lease in leases],
         "epochs": [lease.epoch for lease in leases],
@@ -103,7 +105,33 @@ async def renew(
     return {row["id"]: row["cancel_requested"] for row in await cursor.fetchall()}
 
 
-# Keeps: notes are numbered without gaps, and only the owner of the epoch writes them.
+# Keeps: a lease is lost only if its job is seen to be another's, or over. A write that changed no row proves nothing: a
+# trigger may have swallowed it. A job that is gone was purged, so it was over, unless row-level security hides it.
+_FIND_LOST = """
+SELECT lease.job_id, lease.epoch
+FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS lease (job_id, epoch)
+LEFT JOIN jobs ON jobs.id = lease.job_id
+WHERE CASE WHEN jobs.id IS NULL THEN NOT row_security_active('jobs')
+    ELSE jobs.state <> 'running' OR jobs.epoch <> lease.epoch
+        OR jobs.worker_id <> coalesce(%(worker_id)s::uuid, jobs.worker_id) END
+"""
+
+
+async def find_lost(connection: Connection, leases: Sequence[Lease], *, worker_id: UUID | None = None) -> set[Lease]:
+    """Which of these leases are lost, by what the ledger says about their jobs; with `worker_id` also those of another
+    worker. For leases under which a write changed nothing: one that is not lost belongs to a ledger that takes writes
+    and does not carry them out."""
+    query = {
+        "ids": [lease.job_id for lease in leases],
+        "epochs": [lease.epoch for lease in leases],
+        "worker_id": worker_id,
+    }
+    cursor = await connection.execute(_FIND_LOST, query)
+    return {Lease(job_id=row["job_id"], epoch=row["epoch"]) for row in await cursor.fetchall()}
+
+
+# Keeps: notes are numbered without gaps, and only the owner of the epoch writes them. The job's row is what is answered,
+# whatever a trigger makes of the events.
 _RECORD = """
 WITH job AS (
     UPDATE jobs SET progress = coalesce(%(progress)s, progress), updated_at = now(),
@@ -112,37 +140,37 @@ WITH job AS (
         checkpointed_at = CASE WHEN %(checkpoint)s::json IS NULL THEN checkpointed_at ELSE now() END,
         event_seq = event_seq + %(count)s
     WHERE id = %(job_id)s AND epoch = %(epoch)s AND state = 'running'
-    RETURNING id, event_seq, epoch
+    RETURNING id, event_seq, epoch, updated_at
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data)
+    SELECT job.id, job.event_seq - %(count)s + note.number, note.type, job.epoch, note.data::json
+    FROM job, unnest(%(types)s::text[], %(data)s::text[]) WITH ORDINALITY AS note (type, data, number)
 )
-INSERT INTO job_events (job_id, seq, type, epoch, data)
-SELECT job.id, job.event_seq - %(count)s + note.number, note.type, job.epoch, note.data::json
-FROM job, unnest(%(types)s::text[], %(data)s::text[]) WITH ORDINALITY AS note (type, data, number)
-RETURNING seq, at
+SELECT event_seq, updated_at AS at FROM job
 """
 
 
 async def record(connection: Connection, records: Sequence[Record]) -> list[list[Written] | None]:
-    """Write what running jobs said, each job's notes as one; None for a job whose epoch is no longer the caller's."""
+    """Write what running jobs said, each job's notes as one; None for a job that was not written: see `find_lost`."""
     async with connection.pipeline():
         cursors = [await connection.execute(_RECORD, _record_query(one)) for one in records]
     answers: list[list[Written] | None] = []
     for one, cursor in zip(records, cursors, strict=True):
-        rows = await cursor.fetchall()
-        if len(rows) != len(one.notes):
+        row = await cursor.fetchone()
+        if row is None:
             answers.append(None)
             continue
-        rows.sort(key=lambda row: row["seq"])
         answers.append(
             [
                 Written(
                     job_id=one.lease.job_id,
-                    seq=row["seq"],
+                    seq=seq,
                     type=note.type,
                     epoch=one.lease.epoch,
                     at=row["at"],
                     data=note.data,
                 )
-                for note, row in zip(one.notes, rows, strict=True)
+                for seq, note in enumerate(one.notes, row["event_seq"] - len(one.notes) + 1)
             ]
         )
     return answers
@@ -201,18 +229,20 @@ WITH ended AS (
         updated_at = now(), event_seq = event_seq + 1
     WHERE id = %(job_id)s AND epoch = %(epoch)s AND state = 'running'
       AND (NOT %(expired_only)s OR lease_expires_at < now())
-    RETURNING id, event_seq, epoch, state, queue
+    RETURNING id, event_seq, epoch, state, queue, updated_at,
+        CASE WHEN state = 'cancelled' THEN 'cancelled' ELSE %(event)s END AS type
+), event AS (
+    INSERT INTO job_events (job_id, seq, type, epoch, data)
+    SELECT id, event_seq, type, epoch, %(data)s::json FROM ended
 )
-INSERT INTO job_events (job_id, seq, type, epoch, data)
-SELECT id, event_seq, CASE WHEN state = 'cancelled' THEN 'cancelled' ELSE %(event)s END, epoch, %(data)s::json FROM ended
-RETURNING seq, type, at, (SELECT state FROM ended) AS state, (SELECT queue FROM ended) AS queue
+SELECT event_seq AS seq, type, updated_at AS at, state, queue FROM ended
 """  # noqa: S608 - only constants of this module are interpolated
 
 
 async def end(
     connection: Connection, ends: Sequence[AttemptEnd], *, expired_only: bool = False
 ) -> list[Written | None]:
-    """Commit the ends of attempts; None where the epoch was no longer the caller's, so that nothing was written.
+    """Commit the ends of attempts; None for an attempt of which nothing was written: see `find_lost`.
 
     `expired_only` (the reaper's) also asks that the lease has run out by the database's clock.
     """
@@ -280,18 +310,30 @@ ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 
-# Keeps: nothing changes. The write is that of a renewal, so whatever refuses renewals refuses this.
+# Keeps: nothing changes. The write is that of a renewal, so whatever refuses or swallows renewals does so to this.
 _TOUCH = """
-UPDATE jobs SET lease_expires_at = lease_expires_at WHERE id = (
+WITH lost AS (
     SELECT id FROM jobs WHERE state = 'running' AND lease_expires_at < %(as_of)s
-    ORDER BY lease_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    ORDER BY lease_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), touched AS (
+    UPDATE jobs SET lease_expires_at = lease_expires_at WHERE id = (SELECT id FROM lost) RETURNING id
+)
+SELECT EXISTS (SELECT FROM lost) AS is_found, EXISTS (SELECT FROM touched) AS is_written,
+    row_security_active('jobs') AND NOT EXISTS (SELECT FROM jobs) AS are_hidden
 """
 
 
 async def touch_lost_lease(connection: Connection, *, as_of: datetime) -> bool:
-    """Write one of the leases that had run out, as it is. False if there is none. Raises if renewals are refused."""
-    cursor = await connection.execute(_TOUCH, {"as_of": as_of})
-    return cursor.rowcount == 1
+    """Write one of the leases that had run out, as it is. False if there is none. Raises if renewals are refused,
+    LedgerRefuses if they are swallowed, or if row-level security hides all jobs."""
+    row = await (await connection.execute(_TOUCH, {"as_of": as_of})).fetchone()
+    assert row is not None
+    if row["are_hidden"] or (row["is_found"] and not row["is_written"]):
+        raise LedgerRefuses(SWALLOWED)
+    return bool(row["is_found"])
+
+
+SWALLOWED = "The database takes writes to `jobs` and does not carry them out: see its triggers, rules and policies."
 
 
 @dataclass(frozen=True, kw_only=True)
