@@ -114,6 +114,19 @@ async def test_what_a_frozen_leader_writes_when_it_wakes_is_corrected(
     assert await published(client, "gone") == set()
 
 
+@pytest.mark.parametrize("key", [doorbell.POOLS_KEY, doorbell.running_key("pool")])
+async def test_a_value_of_another_type_goes(connection: Connection, client: redis.Redis, key: str) -> None:
+    demand = create(connection, client)
+    claimer = await pod(connection, "pool")
+    await given.queued(connection)
+    claim = await claimer.claim_one(connection)
+    await demand.run()
+    await client.set(key, "no set")
+    await demand.run()
+    await demand.run()
+    assert await published(client, "pool") == {claim.job_id}
+
+
 async def test_nothing_is_written_where_nothing_changed(connection: Connection, client: redis.Redis) -> None:
     demand = create(connection, client)
     claimer = await pod(connection, "pool")

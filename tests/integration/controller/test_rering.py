@@ -84,6 +84,17 @@ async def test_a_surplus_goes_only_when_it_lasts_two_looks(connection: Connectio
     assert await client.exists(doorbell.key(given.QUEUE)) == 0
 
 
+async def test_a_value_of_another_type_holds_up_no_queue_and_goes(connection: Connection, client: redis.Redis) -> None:
+    """As after somebody's SET: workers that hear both queues would be answered with an error for ever."""
+    rering = create(connection, client)
+    await queues.declare(connection, ["other"])
+    await given.queued(connection, 5)
+    await given.queued(connection, 2, queue="other")
+    await client.set(doorbell.key(given.QUEUE), "no list")
+    await rering.run()
+    assert (await rung(client), await rung(client, "other")) == (5, 2)
+
+
 async def test_what_is_trimmed_was_rung_last(connection: Connection, client: redis.Redis) -> None:
     """The doorbells that workers hear next stay."""
     rering = create(connection, client)

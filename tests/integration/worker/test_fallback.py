@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis as sync_redis
 from tests.pods import Platform, Worker, platform
 from tests.waiting import wait_for
 
+from longhaul import doorbell
 from longhaul_cli.embedded import EmbeddedValkey
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +80,44 @@ async def test_a_job_that_runs_when_redis_goes_is_not_disturbed(
     job = await here.wait_state(job_id, "succeeded")
     assert (job["attempt"], job["result"]["steps_done_here"]) == (1, 100)
     assert worker.log.count("ledger_asked_directly") == 1  # a Redis that is well is not taken for a silent one
+
+
+REFUSALS = {
+    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "no grant": ("ACL SETUSER default -brpop -lpush", "ACL SETUSER default +@all"),
+    "no memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "a value of another type": (f"SET {doorbell.key('default')} text", f"DEL {doorbell.key('default')}"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+async def test_jobs_start_while_redis_answers_and_refuses_doorbells(
+    here: Platform, breakable_redis: EmbeddedValkey, refusal: tuple[str, str]
+) -> None:
+    begin, end = refusal
+    worker = here.start_worker()
+    with sync_redis.Redis.from_url(breakable_redis.url) as client:
+        client.execute_command(begin)
+        try:
+            wait_fallback(worker, on=True)
+            ids = [await here.submit("demo.echo", ring=False) for _ in range(5)]
+            for job_id in ids:
+                assert (await here.wait_state(job_id, "succeeded"))["attempt"] == 1
+        finally:
+            client.execute_command(end)
+    wait_fallback(worker, on=False)
+    after = await here.submit("demo.echo")
+    assert (await here.wait_state(after, "succeeded"))["attempt"] == 1
+
+
+@pytest.mark.parametrize("key", ["unacked", "unacked_index"])
+async def test_what_is_under_the_keys_of_kombu_holds_up_no_doorbell(
+    here: Platform, breakable_redis: EmbeddedValkey, key: str
+) -> None:
+    here.start_worker()
+    with sync_redis.Redis.from_url(breakable_redis.url) as client:
+        client.set(key, "text")
+    began_at = time.monotonic()
+    job_id = await here.submit("demo.echo")
+    assert (await here.wait_state(job_id, "succeeded"))["attempt"] == 1
+    assert time.monotonic() - began_at < float(SILENCE_SECONDS)

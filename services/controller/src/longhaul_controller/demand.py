@@ -32,7 +32,7 @@ class Demand(Duty):
         sizes = await self._doorbells.count_running()
         async with self._acquire() as ledger:
             running = {pool: frozenset(ids) for pool, ids in (await ledger.read_running_by_pool()).items()}
-        for pool in sizes.keys() | running.keys():
+        for pool in sizes.keys() | running.keys() | self._published.keys():
             job_ids = running.get(pool, frozenset())
             if job_ids != self._published.get(pool, frozenset()) or len(job_ids) != sizes.get(pool, 0):
                 await self._doorbells.replace_running(pool, job_ids)

@@ -30,6 +30,8 @@ def key(queue: str) -> str:
     return f"doorbell:{queue}"
 
 
+_TRIAL_KEY: Final = key("?")
+"""Of no queue, since that can't be a queue's name. The list exists within a transaction only."""
 POOLS_KEY: Final = "pools"
 """The Redis set of the pools that ever had a set of running jobs. Whoever adds to `running_key` adds to it as well."""
 
@@ -118,6 +120,16 @@ async def count(client: redis.Redis, queues: Iterable[str]) -> dict[str, int]:
         for name in names:
             pipeline.llen(key(name))
         return dict(zip(names, await pipeline.execute(), strict=True))
+
+
+async def try_out(client: redis.Redis) -> None:
+    """Push and pop a doorbell that nobody hears. Raises redis.RedisError if Redis refuses either: as a replica, without
+    room in memory or on disk, or by an ACL."""
+    async with client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(_TRIAL_KEY)
+        pipeline.lpush(_TRIAL_KEY, b"")
+        pipeline.brpop([_TRIAL_KEY], timeout=1)
+        await pipeline.execute()
 
 
 async def trim(client: redis.Redis, counts: Mapping[str, int]) -> None:

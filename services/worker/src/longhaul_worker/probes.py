@@ -30,7 +30,7 @@ class Probes:
         self._client = client
         self._clock = asyncio.get_running_loop().time
         self.redis_answered_at = self._clock()
-        """When Redis last answered a look, or this pod started."""
+        """When Redis last served doorbells, or this pod started."""
         self._deep_since: float | None = None
 
     async def watch(self) -> None:
@@ -90,7 +90,7 @@ class Probes:
     async def _depth(self) -> int | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._client.ping()  # refused where its disk is full; the count alone is answered then
+                await doorbell.try_out(self._client)  # a Redis that refuses doorbells still counts them
                 depth = sum((await doorbell.count(self._client, self._settings.queues)).values())
         except (redis.RedisError, OSError):
             return None

@@ -31,10 +31,15 @@ class _KeeperRings(Exception):
 class Consumer(CeleryConsumer):
     """`worker_consumer = "longhaul_worker.celery.consumer:Consumer"`."""
 
+    is_refused = False
+    """Redis last answered with an error: that it can be connected to means nothing."""
+
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, once there is one: tried once a second, for ever, and told once."""
         while True:
             try:
+                if self.is_refused:
+                    _turn_to_keeper()
                 conn.ensure_connection(self._away, interval_start=1, interval_step=0, interval_max=1, callback=_wait)
                 break
             except _KeeperRings:
@@ -42,6 +47,7 @@ class Consumer(CeleryConsumer):
                 with suppress(OSError):  # Redis is back: try that again
                     conn.connect()
                     break
+                self.is_refused = False
                 conn = self.app.connection_for_read()
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
@@ -51,12 +57,12 @@ class Consumer(CeleryConsumer):
         if self.broker_connection_retry_attempt == 0:
             _log.warning("redis_away", error=str(error))
         self.broker_connection_retry_attempt += 1
-        if transport.socket_path().exists():
-            raise _KeeperRings
+        _turn_to_keeper()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         super().on_connection_error_after_connected(exc)
-        if isinstance(exc, ResponseError):  # it answers, and would be asked again at once, for ever
+        self.is_refused = isinstance(exc, ResponseError)
+        if self.is_refused:  # it answers, and would be asked again at once, for ever
             time.sleep(1)
             _wait()
 
@@ -77,6 +83,12 @@ class Consumer(CeleryConsumer):
     def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
         transport.drop(exc)
         message.ack()
+
+
+def _turn_to_keeper() -> None:
+    """Raises _KeeperRings if the keeper rings by itself."""
+    if transport.socket_path().exists():
+        raise _KeeperRings
 
 
 def _wait() -> None:

@@ -40,6 +40,11 @@ def drop(error: object) -> None:
 class RedisChannel(redis.Channel):
     """kombu's own lets one message that is not JSON end the process, and with it all jobs that run here."""
 
+    ack_emulation = False
+    """kombu would note each message in `unacked` until it is acknowledged. A doorbell may be lost, so nothing needs that;
+    and a value of another type under that key would let no doorbell through."""
+    do_restore = False
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # celery-types leaves it out
