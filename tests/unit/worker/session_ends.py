@@ -126,7 +126,10 @@ class Keeper:
     def claim(self, session: KeeperSession, request: frames.ClaimRequest) -> None:
         self.questions.append((session, request))
 
-    def checkpoint(self, session: KeeperSession, attempt: Attempt, frame: frames.Checkpoint, state: bytes) -> None:
+    def checkpoint(
+        self, session: KeeperSession, attempt: Attempt, frame: frames.Checkpoint, state: bytes | None
+    ) -> None:
+        assert state is not None
         self.of[attempt].booked_states.append(state)
         self.questions.append((session, frame))
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
-from tests.unit.worker.session_ends import CLAIM, PoolProcess
+from tests.unit.worker.session_ends import CLAIM, PoolProcess, read_head
 from tests.waiting import eventually
 
 from longhaul.ledger.workers import Worker
@@ -75,9 +76,13 @@ class Pod:
         recorder = Recorder(settings, worker, [], OutcomeSpool(folder), lambda _written: None, no_ledger)
         self.processes = OneProcess()
         self.slots = Slots(settings, recorder, self.processes)
-        self.session = self.slots.join(PID, lambda _frame: None)
+        self.answers: list[dict[str, Any]] = []
+        self.session = self.slots.join(PID, self._sent)
         claim = replace(CLAIM, queue="work")
         self.slots._start(self.slots._children[PID], claim, frames.ClaimRequest(number=1, queue="work"))
+
+    def _sent(self, frame: bytes) -> None:
+        self.answers.append(orjson.loads(read_head(frame)))
 
     async def explain_end(self) -> dict[str, Any]:
         """The error with which the attempt ended."""
@@ -105,3 +110,15 @@ async def test_a_child_that_closes_its_connection_and_lives_on_broke_the_protoco
     error = await pod.explain_end()
     assert (error["code"], pod.processes.process.death.is_set()) == ("protocol_error", True)
     assert "it closed its connection" in error["message"]
+
+
+async def test_a_checkpoint_that_is_too_large_to_be_read_is_refused_and_replaces_none(tmp_path: Path) -> None:
+    pod = Pod(tmp_path)
+    attempt = pod.session.attempt
+    assert attempt is not None
+    names = {"job_id": CLAIM.job_id, "epoch": CLAIM.epoch, "pid": PID}
+    await pod.session.receive(frames.Checkpoint(number=1, **names), b'{"step":1}')
+    await pod.session.receive(frames.Checkpoint(number=2, **names), None)
+    (refused,) = (answer for answer in pod.answers if answer.get("number") == 2)
+    assert (refused["op"], refused["code"]) == ("refused", "unstorable")
+    assert attempt.take().checkpoint == '{"step":1}'

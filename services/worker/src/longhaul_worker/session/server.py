@@ -40,8 +40,10 @@ class Owner(Protocol):
     def claim(self, session: KeeperSession, request: frames.ClaimRequest) -> None:
         """Answer with `assign` or `answer_nothing`, soon."""
 
-    def checkpoint(self, session: KeeperSession, attempt: Attempt, frame: frames.Checkpoint, state: bytes) -> None:
-        """Answer with `Saved` or `Refused`, soon."""
+    def checkpoint(
+        self, session: KeeperSession, attempt: Attempt, frame: frames.Checkpoint, state: bytes | None
+    ) -> None:
+        """Answer with `Saved` or `Refused`, soon. `state` is None if it is too large."""
 
     def finish(self, session: KeeperSession, attempt: Attempt, frame: frames.Finish, result: bytes | None) -> None:
         """Answer with `answer_finished`, once the outcome is the keeper's."""
@@ -119,7 +121,7 @@ class KeeperSession:
                 attempt.log(frame.level, frame.message, frame.fields)
                 await attempt.wait_for_room()
             case frames.Checkpoint():
-                self._owner.checkpoint(self, attempt, frame, payload or b"")
+                self._owner.checkpoint(self, attempt, frame, payload)
             case frames.Finish():
                 self.state = State.FINISHING
                 self._owner.finish(self, attempt, frame, payload)
