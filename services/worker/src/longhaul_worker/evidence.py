@@ -17,7 +17,7 @@ _CGROUP_EVENTS = (
 def read_peak_memory_bytes(pid: int) -> int | None:
     """The largest resident size that a process had so far; None where it is gone or the system does not say."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):

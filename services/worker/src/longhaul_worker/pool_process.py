@@ -73,11 +73,15 @@ class LinuxProcess:
     def kill(self) -> None:
         if self._is_dead:
             return  # its number may be another process's
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)  # so that it starts nothing any more
-        end_descendants(self._pid, seconds=0.0)
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        try:
+            self._send(signal.SIGSTOP)  # so that it starts nothing any more
+            end_descendants(self._pid, seconds=0.0)
+        finally:
+            self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(OSError):  # it is dead, or it became another user
+            signal.pidfd_send_signal(self._pidfd, number)
 
     async def wait_dead(self) -> None:
         loop, dead = asyncio.get_running_loop(), asyncio.Event()

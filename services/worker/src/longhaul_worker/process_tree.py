@@ -50,10 +50,10 @@ def end_descendants(pid: int, *, keep: int | None = None, seconds: float = END_S
     ends_at, met = time.monotonic() + seconds, set()
     while found := list(_descendants(pid, keep)):
         for number in found:
-            with suppress(ProcessLookupError):
-                if _is_zombie(number):
-                    continue
-                met.add(number)
+            if _is_dead(number):
+                continue
+            met.add(number)
+            with suppress(OSError):  # it is gone, or it became another user as sudo does (EPERM)
                 os.kill(number, signal.SIGKILL)
         _reap(found)
         if time.monotonic() > ends_at:
@@ -82,16 +82,23 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _read_stat(pid: int) -> list[str] | None:
+def _read_stat(pid: int) -> list[bytes] | None:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # Bytes: the name of a process, which is cut to 15 of them, need not be UTF-8.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_dead(pid: int) -> bool:
+    """Gone or a zombie. One whose first thread alone has ended (pthread_exit(3) in `main`) is a zombie to look at, and runs."""
     fields = _read_stat(pid)
-    return fields is None or fields[0] == "Z"
+    if fields is None or fields[0] != b"Z":
+        return fields is None
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) <= 1
+    except OSError:
+        return True
 
 
 def _reap(pids: list[int]) -> None:
@@ -119,7 +126,7 @@ def guard(command: list[str]) -> int:
     wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(main, signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(main))
     while True:
         readable, _, _ = select.select([0, wakeup], [], [], _SWEEP_EVERY_SECONDS)
         if wakeup in readable:
@@ -131,6 +138,11 @@ def guard(command: list[str]) -> int:
         end_descendants(os.getpid())
         code = os.waitstatus_to_exitcode(status) if status is not None else -signal.SIGKILL
         return code if code >= 0 else 128 - code
+
+
+def _terminate(pid: int) -> None:
+    with suppress(OSError):  # it has ended just now
+        os.kill(pid, signal.SIGTERM)
 
 
 def _wait(pid: int) -> int | None:
