@@ -285,3 +285,28 @@ def forges(_job: Job, _params: Nothing) -> Text:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     return Text(text=done.stdout.decode().strip())
+
+
+@task(name="seam.haunts", timeout=30, retries=0, max_interruptions=0)
+def haunts(_job: Job, params: Mark) -> Text:
+    """Dies, and leaves an orphan whose child asks the keeper for a job. `path` gets what that one was answered."""
+    program = (
+        "import os, socket, sys, time\n"
+        "from longhaul_worker.session import frames\n"
+        "parent = os.getppid()\n"
+        "open(sys.argv[1], 'w')\n"
+        "while os.getppid() == parent:\n"
+        "    time.sleep(0.001)\n"
+        "if os.fork() == 0:\n"
+        "    s = socket.socket(socket.AF_UNIX)\n"
+        "    s.connect(os.environ[frames.SOCKET_VARIABLE])\n"
+        "    s.sendall(frames.encode(frames.Hello(pid=os.getpid())))\n"
+        "    s.sendall(frames.encode(frames.ClaimRequest(number=1, queue='default')))\n"
+        "    open(sys.argv[1], 'wb').write(s.recv(1000))\n"
+        "time.sleep(600)\n"
+    )
+    subprocess.Popen([sys.executable, "-c", program, str(params.path)], start_new_session=True)
+    while not params.path.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Text()

@@ -183,3 +183,13 @@ async def test_the_evidence_of_a_death_names_its_signal_or_exit_code(here: Platf
 async def test_a_process_of_a_task_gets_no_job(here: Platform) -> None:
     job = await here.wait_state(await here.submit("seam.forges"), "succeeded")
     assert job["result"] == {"text": "b''"}
+
+
+@pytest.mark.fault("F47")
+async def test_an_orphan_of_a_task_gets_no_job(here: Platform, tmp_path: Path) -> None:
+    """Celery's main process and an orphan have the same parent."""
+    haunted = await here.submit("seam.haunts", {"path": str(tmp_path / "answer")})
+    honest = await here.submit("seam.echo", {"text": "honest"})  # both slots are taken: it waits
+    await here.wait_state(haunted, "dead")
+    assert (await here.wait_state(honest, "succeeded"))["attempt"] == 1
+    assert (tmp_path / "answer").read_bytes() == b""

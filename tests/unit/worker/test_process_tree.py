@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -49,10 +50,10 @@ time.sleep(600)
 """
 
 
-def start_without_kill(*command: str) -> subprocess.Popen[bytes]:
+def start_without_kill(*command: str, pass_fds: Collection[int] = ()) -> subprocess.Popen[bytes]:
     """As root without the right to kill another user's processes: what a user of a pod and a setuid program are."""
     drops = [sys.executable, "-c", DROPS_THE_RIGHT_TO_KILL, *command]
-    return subprocess.Popen(drops, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(drops, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=pass_fds)
 
 
 def read_pid(process: subprocess.Popen[bytes]) -> psutil.Process:
@@ -73,12 +74,17 @@ def test_a_child_whose_descendant_became_another_user_is_killed_all_the_same() -
 
 @needs_root
 def test_the_guard_lives_on_beside_a_process_that_it_may_not_kill() -> None:
-    guard = (sys.executable, "-I", "-S", process_tree.__file__)
-    with start_without_kill(*guard, sys.executable, "-c", ENDS_WITH_SEVEN) as process:
+    pid_pipe, its_end = os.pipe()
+    guard = (sys.executable, "-I", "-S", process_tree.__file__, str(its_end))
+    with start_without_kill(*guard, sys.executable, "-c", ENDS_WITH_SEVEN, pass_fds=(its_end,)) as process:
+        os.close(its_end)
         stranger = read_pid(process)
         try:
+            assert os.read(pid_pipe, 16).decode() == str(stranger.ppid())
+            assert os.read(pid_pipe, 16) == b""  # nobody else can write to it
             assert process.wait(20) == 7
         finally:
+            os.close(pid_pipe)
             stranger.kill()
 
 

@@ -43,13 +43,14 @@ class Processes(Protocol):
 
 
 class CeleryProcesses:
-    """Those below the guard that the supervisor started: its child is Celery's main process, and that one's are the pool."""
+    """Celery's main process is the one that the supervisor started, and that one's children are the pool."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
     def is_main(self, pid: int) -> bool:
-        return parent_of(pid) == self._supervisor.guard_pid
+        # An orphan becomes a child of the guard as well, for up to a second: being one proves nothing.
+        return pid == self._supervisor.main_pid
 
     def is_pool_child(self, pid: int) -> bool:
         parent = parent_of(pid)

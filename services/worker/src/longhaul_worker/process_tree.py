@@ -107,14 +107,17 @@ def _reap(pids: list[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def guard(command: list[str]) -> int:
+def guard(pid_pipe: int, command: list[str]) -> int:
     """Run a command, end every orphan below it, and end all of it once standard input is closed: the keeper's death.
 
-    SIGTERM is passed on to the command. Returns its exit code, 128 and its number for a signal.
+    The process of the command writes its pid to the descriptor `pid_pipe` before it runs anything: orphans become children
+    of the guard too, and must not pass for it. SIGTERM is passed on to the command. Returns its exit code, 128 and its number
+    for a signal.
     """
     # The keeper's event loop leaves copies of its end of standard input open in what it starts: a task that wrote to one
     # would end all.
-    os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), _MAX_DESCRIPTORS))
+    os.closerange(3, pid_pipe)
+    os.closerange(pid_pipe + 1, min(os.sysconf("SC_OPEN_MAX"), _MAX_DESCRIPTORS))
     adopt_orphans()
     main = os.fork()
     if main == 0:
@@ -122,7 +125,10 @@ def guard(command: list[str]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
+        os.write(pid_pipe, b"%d" % os.getpid())
+        os.close(pid_pipe)
         os.execvp(command[0], command)  # noqa: S606 - a list of arguments, as everywhere
+    os.close(pid_pipe)
     wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -152,4 +158,4 @@ def _wait(pid: int) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(guard(sys.argv[1:]))
+    sys.exit(guard(int(sys.argv[1]), sys.argv[2:]))

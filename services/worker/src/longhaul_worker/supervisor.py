@@ -51,31 +51,49 @@ class Supervisor:
         self._socket_path = socket_path
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
+        self._pid_pipe: int | None = None
+        self._main_pid: int | None = None
 
     @property
-    def guard_pid(self) -> int | None:
-        """Of the process between this one and Celery's main one (`process_tree.guard`)."""
-        return self._process.pid if self._process is not None else None
+    def main_pid(self) -> int | None:
+        """Of Celery's main process, which says it itself, before it runs anything else; None if there is none now."""
+        if self._pid_pipe is not None and self._main_pid is None:
+            with suppress(BlockingIOError):
+                self._main_pid = int(os.read(self._pid_pipe, 16) or 0) or None
+        return self._main_pid
 
     async def run(self) -> None:
         """Until Celery ends after `stop`. One that dies before is started again, at most once a second."""
         while not self.is_stopping:
             self.started_at = self._clock()
-            self._process = await asyncio.create_subprocess_exec(
-                *_GUARD,
-                *self._command(),
-                env=self._environment(),
-                stdin=asyncio.subprocess.PIPE,  # the guard reads its end: this process's death
-                start_new_session=True,
-            )
-            metrics.CELERY_STARTS.inc()
-            if self.is_stopping:  # since before it was there to be told
-                self._signal(signal.SIGTERM)
-            exit_code = await self._process.wait()
+            exit_code = await self._run_once()
             end_descendants(os.getpid())  # what a guard that was killed left behind
             if not self.is_stopping:
                 _log.error("celery_died", exit_code=exit_code)
                 await asyncio.sleep(max(0.0, 1.0 - (self._clock() - self.started_at)))
+
+    async def _run_once(self) -> int:
+        self._pid_pipe, its_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *_GUARD,
+                    str(its_end),
+                    *self._command(),
+                    env=self._environment(),
+                    stdin=asyncio.subprocess.PIPE,  # the guard reads its end: this process's death
+                    pass_fds=(its_end,),
+                    start_new_session=True,
+                )
+            finally:
+                os.close(its_end)
+            metrics.CELERY_STARTS.inc()
+            if self.is_stopping:  # since before it was there to be told
+                self._signal(signal.SIGTERM)
+            return await self._process.wait()
+        finally:
+            os.close(self._pid_pipe)
+            self._pid_pipe = self._main_pid = None
 
     def stop(self) -> None:
         """Warm shutdown: hear no more doorbells, let the jobs end, then exit."""
