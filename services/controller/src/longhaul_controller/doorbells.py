@@ -56,7 +56,8 @@ class RedisDoorbells:
             if "WRONGTYPE" not in str(error):
                 raise
         for key in keys:
-            found = (await self.client.type(key)).decode()
+            found = await self.client.type(key)
+            found = found.decode() if isinstance(found, bytes) else found
             if found not in (type, "none"):
                 _log.warning("redis_key_deleted", key=key, type=found, expected=type)
                 await self.client.delete(key)
