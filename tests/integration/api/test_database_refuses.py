@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
@@ -257,6 +258,23 @@ async def test_one_job_that_the_database_refuses_takes_no_other_along(api: Api, 
         assert Counter(answer.status_code for answer in alone) == {202: 90, 503: 10}
     assert await ask(postgres, "SELECT count(*) FROM jobs") == 3 * (BATCH_SIZE - 1) + 90
     assert await ask(postgres, f"SELECT count(*) FROM jobs WHERE priority = {URGENT}") == 0
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "swallowed"}], ids=["without a key", "with a key"])
+async def test_a_job_that_the_database_swallows_is_refused_at_once_and_takes_no_other_along(
+    api: Api, postgres: EmbeddedPostgres, key: dict[str, str]
+) -> None:
+    swallow = f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.priority = {URGENT} THEN RETURN NULL; END IF; RETURN NEW; END $$"""
+    create = "CREATE TRIGGER refuse BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION refuse()"
+    trouble = Trouble((swallow, create), ("DROP FUNCTION refuse CASCADE",), "")
+    async with in_trouble(postgres, trouble):
+        began_at = time.monotonic()
+        batch = await api.client.post(
+            "/v1/jobs:batch", json={"jobs": [REPORT, REPORT | {"priority": URGENT} | key, REPORT]}
+        )
+        assert [one["status"] for one in batch.json()["jobs"]] == [202, 503, 202]
+        assert time.monotonic() - began_at < 1
 
 
 async def test_a_database_that_refuses_everything_is_asked_a_few_times_only(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 
+from longhaul.errors import LedgerRefuses
 from longhaul.ledger.connection import Connection, dumps
 from longhaul.results import StoredResult
 from longhaul.states import PRIORITY_STEP_SECONDS, State
@@ -98,17 +99,21 @@ FOR KEY SHARE
 """  # noqa: S608 - only constants of this module are interpolated
 
 
+_TRIES = 3
+"""Of a key that is neither free nor known. Retention can free it between two statements, but not again and again."""
+
+
 async def submit(
     connection: Connection, jobs: Sequence[NewJob], *, answers: dict[UUID, Submitted] | None = None
 ) -> list[Submitted]:
     """Insert jobs, or find those that the same idempotency keys made before. Answers in the order of `jobs`.
 
     All of them are committed when this returns. `answers` is filled by the ids of `jobs` as they are committed: where an
-    error is raised, it holds those that are.
+    error is raised, it holds those that are. Raises LedgerRefuses if the database takes a job and does not keep it.
     """
     answers = {} if answers is None else answers
     left = list(jobs)
-    while left:
+    for _ in range(_TRIES):
         cursor = await connection.execute(_INSERT, {"jobs": dumps([vars(job) for job in left])})
         answers.update((row["id"], Submitted(row)) for row in await cursor.fetchall())
         repeats = [job for job in left if job.id not in answers]
@@ -116,7 +121,11 @@ async def submit(
             answers.update(await _find(connection, repeats))
         # A key that is neither free nor known was freed in between: retention deleted its job.
         left = [job for job in repeats if job.id not in answers]
-    return [answers[job.id] for job in jobs]
+        if not left:
+            return [answers[job.id] for job in jobs]
+        if any(job.idempotency_key is None for job in left):
+            break  # nothing stood in its way: a trigger swallowed it
+    raise LedgerRefuses
 
 
 async def check_submits(connection: Connection) -> None:
