@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -16,7 +17,9 @@ from tests.waiting import eventually
 from websockets.asyncio.client import connect as connect_websocket
 
 from longhaul.contract import EventView
+from longhaul.events import channel
 from longhaul.ledger.connection import connect
+from longhaul.ledger.events import encode
 from longhaul_api.feed import KEPT
 from longhaul_api.settings import ApiSettings
 
@@ -106,6 +109,43 @@ async def test_what_nobody_published_arrives_with_the_next_look(settings: ApiSet
         keeper.publishes = False
         await keeper.end(await keeper.claim())
         assert [event["event"] for event in await stream.rest()] == ["started", "succeeded"]
+
+
+@pytest.mark.parametrize(("ahead", "type"), [(1, "succeeded"), (10**15, "progress"), (10**15, "succeeded")])
+async def test_a_forged_event_ends_no_stream(
+    api: Api, keeper: Keeper, settings: ApiSettings, ahead: int, type: str
+) -> None:
+    """Tasks reach Redis too: what comes over it is a hint, and the ledger says whether a job has ended."""
+    job = await api.submit()
+    claim = await keeper.claim()
+    stream = await EventStream.open(api.port, f"/v1/jobs/{job['id']}/events")
+    assert await stream.ids(2) == [1, 2]
+    async with redis.Redis.from_url(settings.events_redis_url) as client:
+        forged = encode(claim.job_id, 2 + ahead, type, datetime.now(UTC), 1, {})
+        assert await client.publish(channel(claim.job_id), forged) == 1
+        await keeper.log(claim, "real")
+        event = await stream.next()
+        assert event is not None
+        assert orjson.loads(event["data"])["data"]["message"] == "real"
+        await keeper.end(claim)
+        assert [event["event"] for event in await stream.rest()] == ["succeeded"]
+
+
+async def test_a_stream_passes_over_events_that_the_ledger_does_not_have(
+    api: Api, keeper: Keeper, settings: ApiSettings
+) -> None:
+    """A trigger of the operator's swallowed them, and a message of one was lost."""
+    job = await api.submit()
+    claim = await keeper.claim()
+    stream = await EventStream.open(api.port, f"/v1/jobs/{job['id']}/events")
+    assert await stream.ids(2) == [1, 2]
+    keeper.publishes = False
+    for number in range(4):
+        await keeper.log(claim, str(number))
+    await keeper.connection.execute("DELETE FROM job_events WHERE seq IN (3, 5)")
+    keeper.publishes = True
+    await keeper.end(claim)
+    assert [int(event["id"]) for event in await stream.rest()] == [4, 6, 7]
 
 
 async def test_a_flushed_redis_loses_nothing(api: Api, keeper: Keeper, settings: ApiSettings) -> None:

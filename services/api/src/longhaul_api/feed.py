@@ -49,7 +49,7 @@ def from_view(view: Mapping[str, Any]) -> Event:
 class Feed:
     """The tail of a job's history, without gaps, up to `last_id`; and those who wait for what comes."""
 
-    __slots__ = ("_events", "filling", "job_id", "known_id", "last_id", "loading", "watches")
+    __slots__ = ("_events", "filling", "is_stale", "job_id", "known_id", "last_id", "loading", "watches")
 
     def __init__(self, job_id: UUID) -> None:
         self.job_id = job_id
@@ -57,6 +57,8 @@ class Feed:
         """All events up to this one can be read, here or in the ledger. 0 until something is known."""
         self.known_id = 0
         """The newest event that is known to exist; above `last_id` while those in between are missing here."""
+        self.is_stale = False
+        """There may be events after `last_id` that nothing but a message on the event channel tells of."""
         self.filling: asyncio.Task[None] | None = None
         """Reads what is missing after `last_id`."""
         self.loading: asyncio.Task[None] | None = None
@@ -76,11 +78,19 @@ class Feed:
             del self._events[:-KEPT]
         self.wake()
 
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add events that the ledger has after `last_id`. Where it has gaps (something deleted events), they are left
+        there, for each client to read."""
+        if events and events[-1].id - self.last_id > len(events):
+            self.skip_to(events[-1].id)
+        else:
+            self.append(events)
+
     def prepend(self, events: Sequence[Event]) -> None:
         """Add older events that lead up to those that are held."""
         first = self.last_id - len(self._events) + 1
         older = [event for event in events if event.id < first]
-        if older and older[-1].id == first - 1:
+        if older and older[-1].id == first - 1 and older[-1].id - older[0].id == len(older) - 1:
             self._events[:0] = older
 
     def skip_to(self, last_id: int) -> None:

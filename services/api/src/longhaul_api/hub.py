@@ -13,11 +13,10 @@ import structlog
 
 from longhaul import events as event_channel
 from longhaul.errors import LedgerUnavailable, LonghaulError, UnknownJob
-from longhaul.ledger.events import encode
 from longhaul.ledger.leases import Written
 from longhaul_api.channel import Channel
 from longhaul_api.feed import KEPT, Event, Feed, Watch, from_message, from_view
-from longhaul_api.readers import CHANGES_PAGE, EventReader
+from longhaul_api.readers import CHANGES_PAGE, EVENT_PAGE, EventReader
 
 BEATS = 15
 """Parts of a heartbeat's interval: each beats for its share of the streams, so that they do not all write at once."""
@@ -114,8 +113,9 @@ class Hub:
 
     def announce(self, written: Written) -> None:
         """Publish an event that this process has committed, in the background, to its own streams at once."""
-        json = encode(written.job_id, written.seq, written.type, written.at, written.epoch, written.data)
-        self._on_event(written.job_id, json)
+        feed = self._feeds.get(written.job_id)
+        if feed is not None:
+            self.learn(feed, written.seq)
         self._spawn(self._publish(written))
 
     async def read(self, watch: Watch) -> list[Event]:
@@ -145,7 +145,11 @@ class Hub:
         feed.known_id = max(feed.known_id, last_id)
         if feed.last_id == 0 or last_id - feed.last_id > KEPT:
             feed.skip_to(last_id)
-        elif feed.filling is None:
+        if feed.last_id < feed.known_id or feed.is_stale:
+            self._fill_soon(feed)
+
+    def _fill_soon(self, feed: Feed) -> None:
+        if feed.filling is None:
             feed.filling = self._spawn(self._fill(feed))
 
     async def _load(self, feed: Feed) -> None:
@@ -179,23 +183,28 @@ class Hub:
         if feed is None:
             return
         event = from_message(json)
-        if event.id == feed.last_id + 1 and feed.filling is None:
+        if event.id == feed.last_id + 1 and feed.filling is None and not event.is_terminal:
             feed.append([event])
-        else:
-            self.learn(feed, event.id)
+        elif event.id > feed.last_id:
+            # Whoever reaches Redis can publish, tasks too: what ends a stream, and a gap, are looked up in the ledger.
+            feed.is_stale = True
+            if feed.last_id > 0:  # else the ledger is being asked where the job stands
+                self._fill_soon(feed)
 
     def _on_change(self, is_up: bool) -> None:
         _log.info("event_channel", is_up=is_up)
         self._look_now.set()
 
     async def _fill(self, feed: Feed) -> None:
-        """Read what a feed misses, until it has all that is known to exist."""
+        """Read what a feed misses, until it has all that is known to exist, and all that there is if it is stale."""
         try:
-            while feed.last_id < feed.known_id:
+            while feed.last_id < feed.known_id or feed.is_stale:
+                feed.is_stale = False
                 views = await self._history.read(feed.job_id, after=feed.last_id)
-                if not views:
+                feed.extend([from_view(view) for view in views])
+                feed.is_stale |= len(views) == EVENT_PAGE
+                if not views and not feed.is_stale:
                     return
-                feed.append([from_view(view) for view in views])
         except LedgerUnavailable:
             return  # the next event, or the next look, tries again
         finally:
