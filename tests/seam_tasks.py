@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -309,4 +310,17 @@ def haunts(_job: Job, params: Mark) -> Text:
     while not params.path.exists():
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
+    return Text()
+
+
+@task(name="seam.writes_to_wrong_descriptors", timeout=30, retries=0, max_interruptions=0)
+def writes_to_wrong_descriptors(_job: Job, params: Text) -> Text:
+    """Write garbage to each pipe of this process, but for its standard streams, as after a double close."""
+    garbage = {"text": b"garbage\n" * 20, "zeros": bytes(64), "huge": b"\x7f\xff\xff\xff", "pickle": b"\0\0\0\x05hello"}
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError):
+            if number > 2 and stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.set_blocking(number, False)
+                os.write(number, garbage[params.text])
+    time.sleep(20)
     return Text()

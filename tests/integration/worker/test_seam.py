@@ -193,3 +193,10 @@ async def test_an_orphan_of_a_task_gets_no_job(here: Platform, tmp_path: Path) -
     await here.wait_state(haunted, "dead")
     assert (await here.wait_state(honest, "succeeded"))["attempt"] == 1
     assert (tmp_path / "answer").read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", ["text", "zeros", "huge", "pickle"])
+async def test_garbage_in_the_pipes_to_celery_ends_its_own_process_only(here: Platform, text: str) -> None:
+    job = await here.wait_state(await here.submit("seam.writes_to_wrong_descriptors", {"text": text}), "dead")
+    assert (job["error"]["code"], "SIGKILL" in job["error"]["message"]) == ("crash", True)
+    await assert_echoes(here, "A", "B", "C")
