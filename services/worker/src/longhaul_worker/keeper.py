@@ -120,14 +120,15 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
     server = create_server(app, host=settings.probe_host, port=settings.probe_port)
     signals = _listen_for_signals()
 
-    socket_server = await SessionServer(slots).listen(socket_path)
+    sessions = SessionServer(slots)
+    await sessions.listen(socket_path)
     celery = asyncio.create_task(_keep_doing(supervisor.run))
     background = [
         asyncio.create_task(recorder.run()),
         asyncio.create_task(server.serve()),
         *(
             asyncio.create_task(_keep_doing(work))
-            for work in (publisher.run, occupancy.run, fallback.run, slots.sample_memory, probes.watch)
+            for work in (publisher.run, occupancy.run, fallback.run, slots.sample_memory, probes.watch, sessions.watch)
         ),
     ]
     done = asyncio.create_task(wait_until_done(settings, recorder, slots))
@@ -139,7 +140,7 @@ async def keep(settings: WorkerSettings, specs: Sequence[TaskSpec]) -> None:
         supervisor.kill()
         server.should_exit = True
         await end([celery, done, *background])
-        socket_server.close()
+        sessions.close()
         await events_client.aclose()
         await doorbells.aclose()
         shutil.rmtree(folder, ignore_errors=True)

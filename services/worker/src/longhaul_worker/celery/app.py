@@ -14,6 +14,7 @@ from ssl import CERT_REQUIRED
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import structlog
 from billiard.pool import EX_RECYCLE
 from celery import Celery, bootsteps, signals
 from celery.exceptions import SecurityWarning
@@ -28,6 +29,8 @@ from longhaul_worker.child.task_output import TaskOutput
 from longhaul_worker.session import frames
 from longhaul_worker.session.child import EXIT_KEEPER_GONE, ChildSession
 from longhaul_worker.session.transport import connect
+
+_log = structlog.get_logger(__name__)
 
 PULSE_EVERY_SECONDS = 2.0
 
@@ -128,7 +131,12 @@ def _start_child(**_: Any) -> None:
         KeeperReports.socket.close()
     if _is_traced():
         telemetry.setup_traces("longhaul-worker")  # after the fork: its sender is a thread
-    _Child.session = connect()
+    try:
+        _Child.session = connect()
+    except OSError as error:
+        # Celery logs what is raised here, and would hand doorbells to a child that can ask nobody for a job.
+        _log.error("keeper_unreachable", error=str(error))
+        os._exit(EXIT_KEEPER_GONE)
 
 
 def _create_executor() -> Executor:

@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _CHUNK_BYTES: Final = 64 * 1024
+LOOK_EVERY_SECONDS: Final = 1.0
 
 
 class State(StrEnum):
@@ -157,12 +158,29 @@ class SessionServer:
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
+        self._path: Path | None = None
+        self._servers: list[asyncio.Server] = []
 
-    async def listen(self, path: Path) -> asyncio.Server:
+    async def listen(self, path: Path) -> None:
         """For this user only."""
-        server = await asyncio.start_unix_server(self._serve, path)
+        self._path = path
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._servers.append(await asyncio.start_unix_server(self._serve, path))
         path.chmod(0o600)  # noqa: ASYNC240 - a file of this process on a local disk
-        return server
+
+    async def watch(self) -> None:
+        """Listen again whenever the socket's path is gone, until cancelled: a task that tidies up /tmp takes it away, and no
+        new pool child could connect."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            if self._path is not None and not self._path.is_socket():
+                await self.listen(self._path)
+                _log.warning("keeper_socket_restored")
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        for server in self._servers:
+            server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pid = _peer_pid(writer.get_extra_info("socket"))
