@@ -204,7 +204,10 @@ async def test_garbage_in_the_pipes_to_celery_ends_its_own_process_only(here: Pl
 
 async def test_a_task_that_removes_the_socket_of_the_keeper_takes_no_slot_with_it(here: Platform) -> None:
     await here.wait_state(await here.submit("seam.tidies_up"), "dead")
-    both = [await here.submit("demo.sleep", {"seconds": 2, "steps": 20}) for _ in range(2)]
+    both = [await here.submit("demo.sleep", {"seconds": 30, "steps": 300}) for _ in range(2)]
     for id in both:
         await here.wait_event(id, "started")
     assert [(await here.job(id))["state"] for id in both] == ["running"] * 2
+    for id in both:
+        await here.cancel(id)
+        await here.wait_state(id, "cancelled")

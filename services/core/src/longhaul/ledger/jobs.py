@@ -99,8 +99,8 @@ FOR KEY SHARE
 """  # noqa: S608 - only constants of this module are interpolated
 
 
-_TRIES = 3
-"""Of a key that is neither free nor known. Retention can free it between two statements, but not again and again."""
+_TRIES = 20
+"""Of a key that is neither free nor known. Retention can free it between two statements, but not so often in a row."""
 
 
 async def submit(
