@@ -279,8 +279,9 @@ def _changed(*changes: Change, faults: Sequence[faults.Fault] = faults.FAULTS) -
 BROKEN = {
     "an end that ignores the epoch": Broken(
         Design(faults=(faults.restart_database, faults.kill_keeper, faults.stop_database), database=EndIgnoresTheEpoch),
-        "I",
+        "I3",
         500,
+        280,
     ),
     "a renewal that ignores the epoch": Broken(Design(database=RenewIgnoresTheEpoch), "I3", 400),
     "a claim without the lock": Broken(Design(database=ClaimWithoutTheLock), "", 200),
@@ -319,12 +320,14 @@ BROKEN = {
         1000,
     ),
     "a poisoned value as an outage": Broken(_changed((longhaul_worker.recorder, "_write_each", _write_all)), "", 200),
-    "one renewal of two": Broken(_changed((Recorder, "_renew", _renew_one), faults=(faults.kill_pod,)), "I", 1500, 540),
+    "one renewal of two": Broken(
+        _changed((Recorder, "_renew", _renew_one), faults=(faults.kill_pod,)), "I", 1500, 1885
+    ),
     "a loser that goes on": Broken(
         _changed((Attempt, "lose", _lose_without_stopping), faults=(faults.freeze_keeper, faults.freeze_pod)),
         "",
         1500,
-        420,
+        1060,
     ),
     "a checkpoint that is called safe": Broken(_changed((Attempt, "checkpoint", _save_at_once)), "I7", 100),
     "no hard limit": Broken(_changed((Attempt, "_time_out", _forget_the_limit)), "I1", 200),
@@ -332,6 +335,7 @@ BROKEN = {
         _changed((longhaul_worker.attempt._Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)),
         "I7",
         1000,
+        388,
     ),
     "a keeper that gives jobs to the dead": Broken(
         _changed(
