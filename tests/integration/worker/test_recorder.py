@@ -300,23 +300,30 @@ CREATE TRIGGER refuse BEFORE INSERT ON job_events FOR EACH ROW EXECUTE FUNCTION 
 """
 
 
-async def test_a_ledger_that_refuses_everything_costs_no_outcome(keeper: Keeper, connection: Connection) -> None:
-    """What it says sounds like a bad value; that it refuses the note about this, too, tells the difference."""
-    await keeper.run()
-    attempt, talker = await keeper.claim(connection, 2)
-    await connection.execute(REFUSES_ALL)
-    attempt.finish(Ending.SUCCEEDED, result=b'{"total":6}')
+async def assert_costs_no_outcome(
+    keeper: Keeper, connection: Connection, trouble: str, *, function: str, talker: Attempt, ended: Attempt
+) -> None:
+    """While the trigger is there the ledger counts as away; what ends and what is said meanwhile is written after it."""
+    await connection.execute(trouble)
+    ended.finish(Ending.SUCCEEDED, result=b'{"total":6}')
     await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
     talker.log("info", "line", {})
     assert keeper.files() == [".json"]
-    await connection.execute("DROP FUNCTION refuse CASCADE")
+    await connection.execute(f"DROP FUNCTION {function} CASCADE")
     await keeper.until(lambda: not talker.has_notes, "the line is written")
     talker.finish(Ending.SUCCEEDED, result=b"{}")
     await keeper.settled()
-    row = await given.row(connection, attempt.claim.job_id)
+    row = await given.row(connection, ended.claim.job_id)
     assert (row["state"], row["result"]) == ("succeeded", {"total": 6})
     assert await lines(connection, talker) == ["line"]
     assert keeper.files() == []
+
+
+async def test_a_ledger_that_refuses_everything_costs_no_outcome(keeper: Keeper, connection: Connection) -> None:
+    """What it says sounds like a bad value; that it refuses the note about this, too, tells the difference."""
+    await keeper.run()
+    ended, talker = await keeper.claim(connection, 2)
+    await assert_costs_no_outcome(keeper, connection, REFUSES_ALL, function="refuse", talker=talker, ended=ended)
 
 
 REFUSES = """
@@ -377,20 +384,8 @@ async def test_a_ledger_that_swallows_writes_costs_neither_a_lease_nor_an_outcom
     talker, ended = await keeper.claim(connection, 2)
     if not renews:  # it is the end that shows what the ledger does
         keeper.recorder._renew_at = float("inf")
-    await connection.execute(SWALLOWS)
-    ended.finish(Ending.SUCCEEDED, result=b'{"total":6}')
-    await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
-    talker.log("info", "line", {})
-    assert keeper.files() == [".json"]
-    await connection.execute("DROP FUNCTION swallow CASCADE")
-    await keeper.until(lambda: not talker.has_notes, "the line is written")
-    talker.finish(Ending.SUCCEEDED, result=b"{}")
-    await keeper.settled()
+    await assert_costs_no_outcome(keeper, connection, SWALLOWS, function="swallow", talker=talker, ended=ended)
     assert not keeper.child_of(talker).is_killed
-    assert await lines(connection, talker) == ["line"]
-    row = await given.row(connection, ended.claim.job_id)
-    assert (row["state"], row["result"]) == ("succeeded", {"total": 6})
-    assert keeper.files() == []
 
 
 async def test_a_lost_lease_is_noticed_beside_one_whose_renewal_is_swallowed(
