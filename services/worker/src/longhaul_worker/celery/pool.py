@@ -39,7 +39,7 @@ _VALUES: Final[dict[int, tuple[type, ...]]] = {
     DEATH: (int, int),
 }
 _ANSWERED: Final = (True, (0, None, 0.0))
-"""The result of every doorbell: it failed not, is nothing, and took no time. How a job ended is between child and keeper."""
+"""The result of every doorbell: it succeeded, returned nothing, and took no time. How a job ended is between child and keeper."""
 
 
 class BrokenReport(OSError):

@@ -155,7 +155,7 @@ class _Thread(threading.local):
 
 
 def _ignore(_record: logging.LogRecord) -> None:
-    """The pod's output is closed."""
+    """Arguments that do not fit their message: `capture_record` has logged it for the job."""
 
 
 def _ids(channel: AttemptChannel) -> dict[str, Any]:
