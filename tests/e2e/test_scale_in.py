@@ -114,7 +114,8 @@ def settled(release: Release, count: int) -> dict[UUID, str] | None:
     claim a job, and hand it over. That is no running job that the scale-in interrupted.
     """
     running = release.running()
-    pods = sorted(pod.name for pod in objects("pods", release.namespace, instance=release.name, component="worker"))
+    workers = objects("pods", release.namespace, instance=release.name, component="worker")
+    pods = sorted(pod.name for pod in workers if pod.status.phase != "Failed")  # as one that its node had no room for
     if not len(running) == len(pods) == count:
         return None
     found = {job.id: release.worker_of(job.id) for job in running}
