@@ -381,7 +381,7 @@ class Run:
 
     def _inject_frames(self, id: UUID, epoch: int, pid: int) -> None:
         """By someone who found the socket: nothing of it may be booked."""
-        of = {"job_id": id, "epoch": epoch, "pid": pid}
+        of: dict[str, Any] = {"job_id": id, "epoch": epoch, "pid": pid}
         foreign = [
             frames.LogLine(**of, level="info", message="booked to another"),
             frames.Progress(**of, fraction=0.5, message="booked to another"),

@@ -99,7 +99,7 @@ async def kept() -> Kept:
     return Kept()
 
 
-NAMES = {"job_id": CLAIM.job_id, "epoch": CLAIM.epoch, "pid": PID}
+NAMES: dict[str, Any] = {"job_id": CLAIM.job_id, "epoch": CLAIM.epoch, "pid": PID}
 OTHERS = {
     "another job": {"job_id": new_job_id()},
     "another epoch": {"epoch": CLAIM.epoch - 1},

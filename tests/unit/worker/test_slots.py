@@ -116,7 +116,7 @@ async def test_a_checkpoint_that_is_too_large_to_be_read_is_refused_and_replaces
     pod = Pod(tmp_path)
     attempt = pod.session.attempt
     assert attempt is not None
-    names = {"job_id": CLAIM.job_id, "epoch": CLAIM.epoch, "pid": PID}
+    names: dict[str, Any] = {"job_id": CLAIM.job_id, "epoch": CLAIM.epoch, "pid": PID}
     await pod.session.receive(frames.Checkpoint(number=1, **names), b'{"step":1}')
     await pod.session.receive(frames.Checkpoint(number=2, **names), None)
     (refused,) = (answer for answer in pod.answers if answer.get("number") == 2)

@@ -206,7 +206,8 @@ class Recorder:
             delay = delay if due is None else min(delay, due)
         if delay > 0 and not self._ends and not self._claims:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
         self._wake.clear()
 
     async def _write(self, ledger: WorkerLedger) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from longhaul import telemetry
@@ -266,7 +267,7 @@ class Slots:
         self, session: KeeperSession, attempt: Attempt, frame: frames.Finish, result: bytes | None
     ) -> None:
         if frame.ending is not Ending.SUCCEEDED:
-            error = frame.error.model_dump(exclude_none=True) if frame.error is not None else None
+            error = msgspec.to_builtins(frame.error) if frame.error is not None else None
             attempt.finish(frame.ending, error=error, delay_seconds=frame.delay_seconds)
         elif result is not None:
             await self._upload.finish(attempt, result)

@@ -18,6 +18,7 @@ from longhaul.errors import LedgerRefuses, LedgerUnavailable
 from longhaul.ledger import stored_json
 
 Connection: TypeAlias = psycopg.AsyncConnection[DictRow]
+Cursor: TypeAlias = psycopg.AsyncCursor[DictRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)

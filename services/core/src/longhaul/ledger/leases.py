@@ -13,7 +13,7 @@ from uuid import UUID
 
 from longhaul.errors import LedgerRefuses
 from longhaul.ledger.claims import budget_of
-from longhaul.ledger.connection import Connection, dumps
+from longhaul.ledger.connection import Connection, Cursor, dumps
 from longhaul.ledger.events import REPORTS
 from longhaul.results import StoredResult
 from longhaul.states import PRIORITY_STEP_SECONDS, Ending, State, Transition, decide
@@ -152,8 +152,7 @@ SELECT event_seq, updated_at AS at FROM job
 
 async def record(connection: Connection, records: Sequence[Record]) -> list[list[Written] | None]:
     """Write what running jobs said, each job's notes as one; None for a job that was not written: see `find_lost`."""
-    async with connection.pipeline():
-        cursors = [await connection.execute(_RECORD, _record_query(one)) for one in records]
+    cursors = await _execute_each(connection, _RECORD, [_record_query(one) for one in records])
     answers: list[list[Written] | None] = []
     for one, cursor in zip(records, cursors, strict=True):
         row = await cursor.fetchone()
@@ -193,6 +192,14 @@ async def count_reports(connection: Connection, leases: Sequence[Lease]) -> dict
     }
     cursor = await connection.execute(_COUNT_REPORTS, query)
     return {Lease(job_id=row["job_id"], epoch=row["epoch"]): row["reports"] for row in await cursor.fetchall()}
+
+
+async def _execute_each(connection: Connection, statement: str, queries: Sequence[dict[str, Any]]) -> list[Cursor]:
+    """All in one round trip and one transaction."""
+    if len(queries) == 1:
+        return [await connection.execute(statement, queries[0])]  # the common case, at half of a pipeline's cost
+    async with connection.pipeline():
+        return [await connection.execute(statement, query) for query in queries]
 
 
 def _record_query(one: Record) -> dict[str, Any]:
@@ -246,8 +253,7 @@ async def end(
 
     `expired_only` (the reaper's) also asks that the lease has run out by the database's clock.
     """
-    async with connection.pipeline():
-        cursors = [await connection.execute(_END, _end_query(one, expired_only)) for one in ends]
+    cursors = await _execute_each(connection, _END, [_end_query(one, expired_only) for one in ends])
     answers: list[Written | None] = []
     for one, cursor in zip(ends, cursors, strict=True):
         row = await cursor.fetchone()

@@ -29,10 +29,11 @@ the same one.
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+import msgspec
+from msgspec import Meta, Struct
 
 from longhaul.states import Ending
 from longhaul.values import MAX_MESSAGE_BYTES, MAX_TRACEBACK_BYTES
@@ -45,18 +46,22 @@ HEADER: Final = struct.Struct("!II")
 MAX_HEAD_BYTES: Final = 256 * 1024
 """Of a frame to the keeper: a log line with all its fields, escaped, and room to spare."""
 
+_Message: TypeAlias = Annotated[str, Meta(max_length=MAX_MESSAGE_BYTES)]
+
 
 class BrokenFrame(Exception):
     """What came over the socket is no frame, or says what its sender may not say."""
 
 
-class Frame(BaseModel):
+class Frame(Struct, forbid_unknown_fields=True, tag_field="op"):
     """One message. `payload` is what follows the head."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="utf8")
-
-    op: str
     has_payload: ClassVar[bool] = False
+
+    @property
+    def op(self) -> str:
+        """Which frame it is."""
+        return str(self.__struct_config__.tag)
 
 
 class OfAttempt(Frame):
@@ -67,50 +72,42 @@ class OfAttempt(Frame):
     pid: int
 
 
-class Hello(Frame):
-    op: Literal["hello"] = "hello"
+class Hello(Frame, tag="hello"):
     pid: int
 
 
-class ClaimRequest(Frame):
-    op: Literal["claim"] = "claim"
+class ClaimRequest(Frame, tag="claim"):
     number: int
     queue: str
 
 
-class Progress(OfAttempt):
-    op: Literal["progress"] = "progress"
-    fraction: float = Field(ge=0, le=1)
-    message: str = Field(max_length=MAX_MESSAGE_BYTES)
-    data: dict[str, JsonValue] = {}
+class Progress(OfAttempt, tag="progress"):
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+    message: _Message
+    data: dict[str, Any] = {}
 
 
-class LogLine(OfAttempt):
-    op: Literal["log"] = "log"
-    level: str = Field(max_length=16)
-    message: str = Field(max_length=MAX_MESSAGE_BYTES)
-    fields: dict[str, JsonValue] = {}
+class LogLine(OfAttempt, tag="log"):
+    level: Annotated[str, Meta(max_length=16)]
+    message: _Message
+    fields: dict[str, Any] = {}
 
 
-class Checkpoint(OfAttempt):
-    op: Literal["checkpoint"] = "checkpoint"
+class Checkpoint(OfAttempt, tag="checkpoint"):
     number: int
     has_payload: ClassVar[bool] = True
 
 
-class AttemptError(BaseModel):
+class AttemptError(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why an attempt did not succeed, as the job's `error` shows it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: str = Field(max_length=64)
-    message: str = Field(max_length=MAX_MESSAGE_BYTES)
-    type: str = Field(max_length=256)
-    traceback: str | None = Field(default=None, max_length=MAX_TRACEBACK_BYTES)
+    code: Annotated[str, Meta(max_length=64)]
+    message: _Message
+    type: Annotated[str, Meta(max_length=256)]
+    traceback: Annotated[str, Meta(max_length=MAX_TRACEBACK_BYTES)] | None = None
 
 
-class Finish(OfAttempt):
-    op: Literal["finish"] = "finish"
+class Finish(OfAttempt, tag="finish"):
     number: int
     ending: Ending
     error: AttemptError | None = None
@@ -118,32 +115,28 @@ class Finish(OfAttempt):
     has_payload: ClassVar[bool] = True
 
 
-class Pulse(Frame):
-    op: Literal["pulse"] = "pulse"
+class Pulse(Frame, tag="pulse"):
+    pass
 
 
-class ChildExited(Frame):
-    op: Literal["exited"] = "exited"
+class ChildExited(Frame, tag="exited"):
     pid: int
     exit_code: int
     """Negative for a signal."""
 
 
-class DoorbellDropped(Frame):
-    op: Literal["dropped"] = "dropped"
+class DoorbellDropped(Frame, tag="dropped"):
+    pass
 
 
-class Limits(BaseModel):
+class Limits(Struct, frozen=True):
     """What the keeper takes, so that a task learns at the call what is too large."""
-
-    model_config = ConfigDict(frozen=True)
 
     checkpoint_bytes: int
     result_bytes: int
 
 
-class Claimed(Frame):
-    op: Literal["claimed"] = "claimed"
+class Claimed(Frame, tag="claimed"):
     number: int
     job_id: UUID
     epoch: int
@@ -156,54 +149,48 @@ class Claimed(Frame):
     limits: Limits
 
 
-class NoJob(Frame):
-    op: Literal["nothing"] = "nothing"
+class NoJob(Frame, tag="nothing"):
     number: int
 
 
-class Saved(Frame):
-    op: Literal["saved"] = "saved"
+class Saved(Frame, tag="saved"):
     number: int
 
 
-class Refused(Frame):
+class Refused(Frame, tag="refused"):
     """The question is not answered: it was about an attempt that is over, or its value can't be stored."""
 
-    op: Literal["refused"] = "refused"
     number: int
     code: Literal["attempt_over", "unstorable"]
     message: str
 
 
-class Finished(Frame):
-    op: Literal["finished"] = "finished"
+class Finished(Frame, tag="finished"):
     number: int
 
 
-class Stop(Frame):
-    op: Literal["stop"] = "stop"
+class Stop(Frame, tag="stop"):
     job_id: UUID
     epoch: int
     reason: Literal["cancel", "drain", "soft_timeout"]
 
 
-class Reap(Frame):
-    op: Literal["reap"] = "reap"
+class Reap(Frame, tag="reap"):
+    pass
 
 
 FromChild: TypeAlias = Hello | ClaimRequest | Progress | LogLine | Checkpoint | Finish
 FromMain: TypeAlias = Pulse | ChildExited | DoorbellDropped
 Answer: TypeAlias = Claimed | NoJob | Saved | Refused | Finished
 
-_TO_KEEPER: TypeAdapter[FromChild | FromMain] = TypeAdapter(Annotated[FromChild | FromMain, Field(discriminator="op")])
-_FROM_KEEPER: TypeAdapter[Answer | Stop | Reap] = TypeAdapter(
-    Annotated[Answer | Stop | Reap, Field(discriminator="op")]
-)
+_TO_KEEPER: msgspec.json.Decoder[FromChild | FromMain] = msgspec.json.Decoder(FromChild | FromMain)
+_FROM_KEEPER: msgspec.json.Decoder[Answer | Stop | Reap] = msgspec.json.Decoder(Answer | Stop | Reap)
+_FrameType = TypeVar("_FrameType")
 
 
 def encode(frame: Frame, payload: bytes | None = None) -> bytes:
     """The bytes of one frame. A payload of None is no payload, and an empty one is not told apart from it."""
-    head = frame.model_dump_json().encode()
+    head = msgspec.json.encode(frame)
     return HEADER.pack(len(head), len(payload or b"")) + head + (payload or b"")
 
 
@@ -217,10 +204,7 @@ def parse_header(header: bytes) -> tuple[int, int]:
 
 def parse_to_keeper(head: bytes, payload_bytes: int) -> FromChild | FromMain:
     """The frame of a head. Raises BrokenFrame."""
-    try:
-        frame = _TO_KEEPER.validate_json(head)
-    except ValidationError as error:
-        raise BrokenFrame(_first_problem(error)) from None
+    frame = _parse(_TO_KEEPER, head)
     if payload_bytes and not frame.has_payload:
         raise BrokenFrame(f"a payload of {payload_bytes:,} bytes with `{frame.op}`, which has none")
     return frame
@@ -228,12 +212,11 @@ def parse_to_keeper(head: bytes, payload_bytes: int) -> FromChild | FromMain:
 
 def parse_from_keeper(head: bytes) -> Answer | Stop | Reap:
     """The frame of a head. Raises BrokenFrame."""
+    return _parse(_FROM_KEEPER, head)
+
+
+def _parse(decoder: msgspec.json.Decoder[_FrameType], head: bytes) -> _FrameType:
     try:
-        return _FROM_KEEPER.validate_json(head)
-    except ValidationError as error:
-        raise BrokenFrame(_first_problem(error)) from None
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'frame'}: {problem['msg']}"
+        return decoder.decode(head)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenFrame(str(error)) from None
