@@ -71,23 +71,19 @@ def wait_until(predicate: Callable[[], Any], *, seconds: float, what: str) -> An
     return wait_for(predicate, timeout_seconds=seconds, poll_seconds=0.5, what=what)
 
 
-_OVERVIEW = ("get", "pods,jobs,deployments,hpa,scaledobjects", "--output", "wide")
-
-
 def overview(namespace: str) -> str:
     """What runs in the namespace, and what its scalers want."""
-    return run("kubectl", "--namespace", namespace, *_OVERVIEW, check=False).stdout
+    shown = ("get", "pods,jobs,deployments,hpa,scaledobjects", "--output", "wide")
+    return run("kubectl", "--namespace", namespace, *shown, check=False).stdout
 
 
 def save_evidence(namespace: str, name: str) -> None:
     """What the namespace holds and its pods said, for whoever must find out why a test failed."""
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / f"{name}.log").open("w") as file:
-        for command in (
-            _OVERVIEW,
-            ("get", "events", "--sort-by=.lastTimestamp"),
-        ):
-            file.write(run("kubectl", "--namespace", namespace, *command, check=False).stdout)
+        file.write(overview(namespace))
+        events = ("get", "events", "--sort-by=.lastTimestamp")
+        file.write(run("kubectl", "--namespace", namespace, *events, check=False).stdout)
         for pod in objects("pods", namespace):
             for previous in ((), ("--previous",)):
                 said = run("kubectl", "--namespace", namespace, "logs", pod.name, *previous, check=False)

@@ -197,7 +197,7 @@ async def count_reports(connection: Connection, leases: Sequence[Lease]) -> dict
 async def _execute_each(connection: Connection, statement: str, queries: Sequence[dict[str, Any]]) -> list[Cursor]:
     """All in one round trip and one transaction."""
     if len(queries) == 1:
-        return [await connection.execute(statement, queries[0])]  # the common case, at half of a pipeline's cost
+        return [await connection.execute(statement, queries[0])]  # the common case, at two thirds of a pipeline's cost
     async with connection.pipeline():
         return [await connection.execute(statement, query) for query in queries]
 
