@@ -125,7 +125,7 @@ class Platform:
         self.environment = {
             "LONGHAUL_DATABASE_URL": database_url,
             "LONGHAUL_REDIS_URL": redis_url,
-            "LONGHAUL_TASKS": "longhaul_examples.demo,tests.sample_tasks",
+            "LONGHAUL_TASKS": "longhaul_examples.demo,tests.sample_tasks,tests.seam_tasks",
             "LONGHAUL_SLOTS": "2",
             "LONGHAUL_SPOOL_DIR": str(folder / "spool"),
             "LONGHAUL_DRAIN_SECONDS": "8",

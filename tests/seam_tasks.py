@@ -22,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from longhaul import Job, Retryable, SoftTimeout, task
 
+OF_THE_MODULE = socket.socketpair()
+"""Made when this module is imported, as a client of a metrics server is."""
+
 
 class Nothing(BaseModel):
     pass
@@ -323,6 +326,36 @@ def writes_to_wrong_descriptors(_job: Job, params: Text) -> Text:
                 os.set_blocking(number, False)
                 os.write(number, garbage[params.text])
     time.sleep(20)
+    return Text()
+
+
+@task(name="seam.writes_to_sockets", timeout=30, retries=0)
+def writes_to_sockets(_job: Job, _params: Nothing) -> Text:
+    """Writes garbage to each connection of this process, but for its keeper's, and says to how many; and something that can
+    be read to the socket that this module opened."""
+    reached = 0
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+            if found.getpeername() not in ("", os.environ["LONGHAUL_KEEPER_SOCKET"]):
+                found.sendall(b"garbage\r\n")
+                reached += 1
+    ours, theirs = OF_THE_MODULE
+    ours.sendall(b"arrived")
+    return Text(text=f"reached {reached}, {theirs.recv(100).decode()}")
+
+
+@task(name="seam.looks_around", timeout=30, retries=0)
+def looks_around(_job: Job, params: Text) -> Text:
+    """Tells which process it is, and which exception is being handled around it."""
+    time.sleep(0.2)
+    return Text(text=f"{os.getpid()} {sys.exception()!r}")
+
+
+@task(name="seam.starts_and_works_on", timeout=60, retries=0, max_interruptions=0)
+def starts_and_works_on(_job: Job, params: Mark) -> Text:
+    """Has a program running, whose pid `path` gets."""
+    params.path.write_text(str(subprocess.Popen(["/bin/sh", "-c", "sleep 600; true"]).pid))
+    time.sleep(50)
     return Text()
 
 

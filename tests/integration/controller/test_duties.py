@@ -258,4 +258,5 @@ async def test_a_failure_is_reported_once_for_each_change(replica: Replica, work
     assert replica.log.count("Traceback (most recent call last)") == 1
     faults.end()
     await eventually(await work.rering(), what="it goes on")
+    wait_for(lambda: "duty_recovered" in replica.log, what="it says so, once its run has ended")
     assert replica.log.count("duty_recovered") == 1

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
+import redis.asyncio
 from tests.pods import Platform, Worker, platform
 from tests.waiting import eventually, wait_for
 
@@ -73,6 +75,52 @@ async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) ->
         return False
 
     wait_for(is_replaced, what="Celery was started again")
+
+
+@pytest.mark.fault("F1")
+async def test_a_killed_guard_leaves_no_process_of_a_task_behind(here: Platform, tmp_path: Path) -> None:
+    worker = here.start_worker()
+    job_id = await here.submit("seam.starts_and_works_on", {"path": str(tmp_path / "pid")})
+    await here.wait_event(job_id, "started")
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), what="the task started a program")
+    program = psutil.Process(int((tmp_path / "pid").read_text()))
+    below = [program, *program.children()]
+    psutil.Process(worker.pid).children()[0].kill()
+    job = await here.wait_state(job_id, "dead")
+    assert job["error"]["code"] == "crash"
+    wait_for(lambda: not any(process.is_running() for process in below), what="nothing of it goes on")
+
+
+@pytest.mark.fault("F43")
+async def test_a_task_that_writes_to_all_sockets_reaches_no_connection_of_celery(here: Platform) -> None:
+    """Nor is what its own module opened taken from it. Celery's first children are older than its connection to Redis."""
+    worker = here.start_worker()
+    await here.wait_state(await here.submit("seam.echo"), "succeeded")
+    before = worker.celery().children()
+    for child in before:
+        child.kill()
+    wait_for(lambda: not any(child.is_running() for child in before), what="the children are replaced")
+    for job_id in [await here.submit("seam.writes_to_sockets") for _ in range(4)]:
+        assert (await here.wait_state(job_id, "succeeded"))["result"] == {"text": "reached 0, arrived"}
+
+
+@pytest.mark.fault("F2", "F12")
+async def test_a_child_that_is_born_while_celery_handles_an_error_of_redis_knows_nothing_of_it(here: Platform) -> None:
+    """Python gives an error that is raised in a handler the handled one as its context: in all jobs of such a child."""
+    worker = here.start_worker()
+    await here.wait_state(await here.submit("seam.echo"), "succeeded")
+    celery, before = worker.celery(), worker.celery().children()
+    celery.suspend()
+    async with redis.asyncio.Redis.from_url(here.redis_url) as client:
+        await client.client_kill_filter(_type="normal", skipme=True)
+    for child in before:
+        child.kill()
+    wait_for(lambda: {child.status() for child in before} == {psutil.STATUS_ZOMBIE}, what="they are dead")
+    celery.resume()
+    jobs = [await here.submit("seam.looks_around") for _ in range(8)]
+    results = [(await here.wait_state(id, "succeeded"))["result"]["text"].partition(" ") for id in jobs]
+    assert not {str(child.pid) for child in before} & {pid for pid, _, _ in results}
+    assert {seen for _, _, seen in results} == {"None"}
 
 
 @pytest.mark.fault("F1")

@@ -114,6 +114,9 @@ class Keeper:
     def hear_main(self, frame: FromMain, _send: Callable[[bytes], None]) -> None:
         raise AssertionError(f"{frame} is of Celery's main process")
 
+    def main_left(self) -> None:
+        raise AssertionError("Celery's main process never connects here.")
+
     def kill_broken(self, _session: KeeperSession, _reason: str) -> None:
         self.is_broken = True
 

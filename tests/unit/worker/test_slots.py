@@ -15,6 +15,8 @@ from tests.unit.worker.session_ends import CLAIM, PoolProcess, read_head
 from tests.waiting import eventually
 
 from longhaul.ledger.workers import Worker
+from longhaul_worker import slots
+from longhaul_worker.celery.app import settings
 from longhaul_worker.outcome_spool import OutcomeSpool
 from longhaul_worker.recorder import Recorder
 from longhaul_worker.session import frames
@@ -96,12 +98,22 @@ class Pod:
         return end.error
 
 
-async def test_a_child_that_dies_together_with_celery_crashed(tmp_path: Path) -> None:
-    """Nobody reports its exit code then. Its connection is closed for as long as the keeper waits for that."""
+async def test_a_child_that_dies_together_with_celery_crashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reports its exit code then, and nobody waits for it."""
+    monkeypatch.setattr(slots, "EXIT_REPORT_SECONDS", 3600.0)
     pod = Pod(tmp_path)
+    pod.slots.hear_main(frames.Pulse(), lambda _frame: None)
     pod.slots.left(pod.session)
     pod.processes.process.death.set()
+    await asyncio.sleep(0)
+    pod.slots.main_left()
     assert (await pod.explain_end())["code"] == "crash"
+
+
+def test_celery_has_the_time_to_tell_an_exit_code_while_it_waits_for_redis() -> None:
+    """It tries to connect, and again after a second."""
+    connecting_seconds = settings("redis://nobody/0")["broker_transport_options"]["socket_connect_timeout"]
+    assert connecting_seconds + 1 < slots.EXIT_REPORT_SECONDS
 
 
 async def test_a_child_that_closes_its_connection_and_lives_on_broke_the_protocol(tmp_path: Path) -> None:

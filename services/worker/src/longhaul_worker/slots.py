@@ -33,8 +33,11 @@ _AWAY_PAUSE_SECONDS: Final = 1.0
 """What a doorbell costs a slot whose keeper can't reach the ledger: others, which can, hear the next ones."""
 LAST_WORDS_SECONDS: Final = 5.0
 """How long it may take to hear the rest of what a dead child said."""
-EXIT_REPORT_SECONDS: Final = 1.0
-"""How long the report of a dead child's exit code may take: Celery's main process knows it, and may be dead too."""
+EXIT_REPORT_SECONDS: Final = 5.0
+"""How long the report of a dead child's exit code may take. Only Celery's main process knows it, and while Redis fails it
+waits outside of its loop: 2 s for a connection, and 1 s until the next try."""
+_DESERTION_SECONDS: Final = 1.0
+"""How long a child may live on without its connection. As a rule it is dying, and its death tells more."""
 
 
 class PoolChild:
@@ -95,8 +98,8 @@ class Slots:
         )
         self._children: dict[int, PoolChild] = {}
         self._turns = asyncio.Semaphore(self.jobs_left) if self.jobs_left is not None else None
-        self._exits: dict[int, asyncio.Future[int]] = {}
-        self._send_to_main: Callable[[bytes], None] = _send_nothing
+        self._exits: dict[int, asyncio.Future[int | None]] = {}
+        self._send_to_main: Callable[[bytes], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._oom_kills = processes.read_oom_kills()
         self._random = random
@@ -140,8 +143,7 @@ class Slots:
         child = self._children.get(session.pid)
         if child is not None and child.session is session:
             child.left.set()
-            # As a rule it is dying, and its death tells more.
-            self._loop.call_later(EXIT_REPORT_SECONDS, self._kill_deserter, child)
+            self._loop.call_later(_DESERTION_SECONDS, self._kill_deserter, child)
 
     def kill_broken(self, session: KeeperSession, reason: str) -> None:
         child = self._children.get(session.pid)
@@ -173,6 +175,12 @@ class Slots:
                 report.set_result(frame.exit_code)
             if frame.pid not in self._children:
                 del self._exits[frame.pid]  # it never said hello, or is reaped
+
+    def main_left(self) -> None:
+        self._send_to_main = None
+        for report in self._exits.values():
+            if not report.done():
+                report.set_result(None)  # nobody else can make it
 
     # `Owner`: what they ask for.
 
@@ -293,7 +301,8 @@ class Slots:
         child.is_dead = True
         if child.attempt is not None:
             child.attempt.hear_the_rest()
-        self._send_to_main(frames.encode(frames.Reap()))
+        if self._send_to_main is not None:
+            self._send_to_main(frames.encode(frames.Reap()))
         exit_code = await self._last_words(child)
         self._exits.pop(child.pid, None)
         if self._children.get(child.pid) is child:
@@ -319,11 +328,12 @@ class Slots:
         if child.attempt is not None and not child.attempt.is_over:
             with suppress(TimeoutError):
                 await asyncio.wait_for(child.left.wait(), LAST_WORDS_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(report), EXIT_REPORT_SECONDS)
+            if self._send_to_main is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(report), EXIT_REPORT_SECONDS)
         return report.result() if report.done() else None
 
-    def _exit_report(self, pid: int) -> asyncio.Future[int]:
+    def _exit_report(self, pid: int) -> asyncio.Future[int | None]:
         return self._exits.setdefault(pid, self._loop.create_future())
 
     def _kill(self, session: KeeperSession) -> None:
@@ -343,10 +353,6 @@ class Slots:
                 _log.error("session_failed", exc_info=error)
 
         task.add_done_callback(done)
-
-
-def _send_nothing(_frame: bytes) -> None:
-    """Celery's main process has not connected yet."""
 
 
 def _names(claim: Claim) -> dict[str, Any]:

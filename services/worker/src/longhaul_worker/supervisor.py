@@ -15,7 +15,7 @@ import structlog
 
 from longhaul import doorbell
 from longhaul_worker import metrics, process_tree
-from longhaul_worker.process_tree import end_descendants
+from longhaul_worker.process_tree import adopt_orphans, end_descendants
 from longhaul_worker.session import frames
 from longhaul_worker.settings import WorkerSettings
 
@@ -64,6 +64,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until Celery ends after `stop`. One that dies before is started again, at most once a second."""
+        adopt_orphans()  # those of a guard that is killed
         while not self.is_stopping:
             self.started_at = self._clock()
             exit_code = await self._run_once()

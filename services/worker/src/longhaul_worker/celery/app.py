@@ -8,8 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from ssl import CERT_REQUIRED
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -90,6 +95,8 @@ class _Child:
 
     session: ChildSession | None = None
     tasks: dict[str, Any] = {}  # noqa: RUF012 - one a process: filled before the fork, shared by its jobs
+    kept_sockets: frozenset[int] = frozenset()
+    """Descriptors of the sockets that the tasks' modules opened when they were imported."""
     executor: Executor | None = None
 
 
@@ -120,15 +127,14 @@ def _load_tasks(**_: Any) -> None:
     modules = split_commas(os.environ.get("LONGHAUL_TASKS", ""))
     assert isinstance(modules, list)
     _Child.tasks = load_tasks(modules)
+    _Child.kept_sockets = frozenset(_sockets())
     if _is_traced():
         trace_upstream_calls()
 
 
 @signals.worker_process_init.connect
 def _start_child(**_: Any) -> None:
-    if KeeperReports.socket is not None:
-        # The main process's own: a child that kept it open would hide that process's death.
-        KeeperReports.socket.close()
+    _drop_sockets_of_main()
     if _is_traced():
         telemetry.setup_traces("longhaul-worker")  # after the fork: its sender is a thread
     try:
@@ -137,6 +143,25 @@ def _start_child(**_: Any) -> None:
         # Celery logs what is raised here, and would hand doorbells to a child that can ask nobody for a job.
         _log.error("keeper_unreachable", error=str(error))
         os._exit(EXIT_KEEPER_GONE)
+
+
+def _sockets() -> Iterator[int]:
+    """The descriptors of this process that are sockets."""
+    for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        with suppress(OSError):  # the listing's own, which is closed
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                yield descriptor
+
+
+def _drop_sockets_of_main() -> None:
+    """Let go of what Celery's main process is connected to: its Redis, where a task that writes to a wrong descriptor would be
+    read as its commands, and its keeper, which would not see it die.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in set(_sockets()) - _Child.kept_sockets:
+        # Not closed: an object of the main process still has this number, and would use or close what got it next.
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
 
 
 def _create_executor() -> Executor:
@@ -166,7 +191,7 @@ class KeeperReports(bootsteps.StartStopStep):
         KeeperReports.socket = socket.socket(socket.AF_UNIX)
         KeeperReports.socket.connect(os.environ[frames.SOCKET_VARIABLE])
         pool.on_exit = lambda pid, exit_code: self._send(frames.ChildExited(pid=pid, exit_code=exit_code))
-        consumer.on_wait = self._pulse
+        consumer.on_wait = partial(self._wait, worker)
         transport.on_drop = lambda: self._send(frames.DoorbellDropped())
         worker.timer.call_repeatedly(PULSE_EVERY_SECONDS, self._pulse)
         self._pulse()
@@ -174,12 +199,17 @@ class KeeperReports(bootsteps.StartStopStep):
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:
         # Again after each outage of Redis: Celery then starts with an empty loop.
         hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
+        hub.call_soon(worker.pool.maintain_pool)
 
     def _reap(self, celery_pool: Any) -> None:
         assert KeeperReports.socket is not None
         if not KeeperReports.socket.recv(4096):
             os._exit(EXIT_KEEPER_GONE)  # the keeper is gone: its children must not go on
         celery_pool.maintain_pool()
+
+    def _wait(self, worker: Any) -> None:
+        self._pulse()
+        worker.pool.maintain_pool()  # to tell who has died
 
     def _pulse(self) -> None:
         self._send(frames.Pulse())

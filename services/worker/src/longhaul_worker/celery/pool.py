@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -149,6 +150,13 @@ class _ReportingPool(asynpool.AsynPool):
         with suppress(OSError):  # a child in this one's place gets its pipes, and may not find its garbage
             while _is_readable(descriptor := _reader_of(proc.outq).fileno()) and os.read(descriptor, 65_536):
                 pass
+
+    def _repopulate_pool(self, exit_codes: Any) -> None:
+        # A child that is forked while an exception is handled lives in that handler for ever: each error of its jobs would
+        # have the exception as its context. Celery's consumer empties the pool while it handles one of Redis; the event
+        # loop asks again.
+        if sys.exception() is None:
+            super()._repopulate_pool(exit_codes)  # type: ignore[misc]  # billiard has no types
 
     def _join_exited_workers(self, shutdown: bool = False) -> Any:
         before = list(self._pool)

@@ -143,6 +143,9 @@ class Peers(Protocol):
     def hear_main(self, frame: FromMain, send: Callable[[bytes], None]) -> None:
         """What Celery's main process says."""
 
+    def main_left(self) -> None:
+        """Celery's main process is gone."""
+
     def kill_broken(self, session: KeeperSession, reason: str) -> None:
         """A pool child broke the protocol."""
 
@@ -197,12 +200,14 @@ class SessionServer:
     async def converse(self, pid: int, reader: asyncio.StreamReader, send: Callable[[bytes], None]) -> None:
         """Until the other side is gone, or has broken the protocol."""
         session: KeeperSession | None = None
+        is_main = False
         try:
             while (read := await self._read(reader)) is not None:
                 frame, payload = read
                 if session is not None:
                     await session.receive(frame, payload)
                 elif self._peers.is_main(pid) and isinstance(frame, FromMain):
+                    is_main = True
                     self._peers.hear_main(frame, send)
                 elif isinstance(frame, frames.Hello) and frame.pid == pid and self._peers.may_join(pid):
                     session = self._peers.join(pid, send)
@@ -221,6 +226,8 @@ class SessionServer:
         finally:
             if session is not None:
                 self._peers.left(session)
+            elif is_main:
+                self._peers.main_left()
 
     async def _read(self, reader: asyncio.StreamReader) -> tuple[FromChild | FromMain, bytes | None] | None:
         """The next frame and its payload; None at the end."""
