@@ -6,6 +6,8 @@ from tests.mutants.mutation import Edit, Mutation
 
 WORKER = "services/worker/src/longhaul_worker"
 ATTEMPT = f"{WORKER}/attempt.py"
+CELERY_APP = f"{WORKER}/celery/app.py"
+CELERY_POOL = f"{WORKER}/celery/pool.py"
 CHILD = f"{WORKER}/session/child.py"
 DRAIN = f"{WORKER}/drain.py"
 EXECUTE = f"{WORKER}/child/execute.py"
@@ -20,6 +22,7 @@ CHILD_TESTS = "tests/unit/worker/test_child_session.py"
 KEEPER_TESTS = "tests/unit/worker/test_keeper_session.py"
 RECORDER_TESTS = "tests/integration/worker/test_recorder.py"
 SPOOL_TESTS = "tests/unit/worker/test_outcome_spool.py"
+FAULT_TESTS = "tests/integration/worker/test_faults.py"
 RUNNING_TESTS = "tests/integration/worker/test_attempts.py"
 
 OF_A_CHILD = [
@@ -82,9 +85,27 @@ OF_A_CHILD = [
         edits=[Edit(SUPERVISOR, "in os.environ.items() if name not in CREDENTIALS}", "in os.environ.items()}")],
         test="tests/unit/worker/test_celery_settings.py::test_celery_sees_no_credentials_of_the_database",
     ),
+    Mutation(
+        name="connections-of-celery-inherited",
+        breaks="A task that writes to a wrong descriptor speaks to Redis in Celery's name.",
+        edits=[Edit(CELERY_APP, "    _drop_sockets_of_main()\n", "")],
+        test=f"{FAULT_TESTS}::test_a_task_that_writes_to_all_sockets_reaches_no_connection_of_celery",
+    ),
+    Mutation(
+        name="fork-in-a-handler",
+        breaks="Each error of a job quotes an error that Celery handled when it started the process.",
+        edits=[Edit(CELERY_POOL, "if sys.exception() is None:", "if True:")],
+        test=f"{FAULT_TESTS}::test_a_child_that_is_born_while_celery_handles_an_error_of_redis_knows_nothing_of_it",
+    ),
 ]
 
 OF_THE_KEEPER = [
+    Mutation(
+        name="orphans-of-a-killed-guard-not-adopted",
+        breaks="What a task started runs on after the guard that would have ended it was killed.",
+        edits=[Edit(SUPERVISOR, "        adopt_orphans()  # those of a guard that is killed\n", "")],
+        test=f"{FAULT_TESTS}::test_a_killed_guard_leaves_no_process_of_a_task_behind",
+    ),
     Mutation(
         name="frame-of-another-attempt-accepted",
         breaks="What a child says about its last job is booked to the one that it runs now.",
