@@ -91,7 +91,7 @@ async def test_a_killed_guard_leaves_no_process_of_a_task_behind(here: Platform,
     wait_for(lambda: not any(process.is_running() for process in below), what="nothing of it goes on")
 
 
-@pytest.mark.fault("F43")
+@pytest.mark.fault("F47")
 async def test_a_task_that_writes_to_all_sockets_reaches_no_connection_of_celery(here: Platform) -> None:
     """Nor is what its own module opened taken from it. Celery's first children are older than its connection to Redis."""
     worker = here.start_worker()
