@@ -1,6 +1,7 @@
 """What tasks really did, recorded outside of any database: a line for each begin, beat and end of an execution.
 
-A line is one `write` of JSON to a file of the process' own that only ever grows, so that no kill can tear or undo it.
+A line is one `write` of JSON to a file of the process' own that only ever grows, so that no kill can undo it. One that comes
+while the kernel goes from one page to the next can tear it: then the line is as good as not written.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Running:
     def write(self, what: str, **facts: Any) -> None:
         if os.getpid() == self._pid:
             record = {"what": what, **self._names, **facts, "at": time.monotonic()}
-            os.write(self._file, json.dumps(record).encode() + b"\n")
+            _append(self._file, record)
 
     def sleep(self, seconds: float) -> None:
         """Work, as far as the platform can tell."""
@@ -69,7 +70,12 @@ def executing(key: str, job_id: str, epoch: int, *, found: Any = None) -> Iterat
 def record_ghost(job_id: str, epoch: int, call: str, answer: str | None) -> None:
     """Record a report that something tried after its attempt's end; `answer` is the error that it met. Any process may."""
     record = {"what": "ghost", "job_id": job_id, "epoch": epoch, "call": call, "answer": answer, "at": time.monotonic()}
-    os.write(_open(os.environ[FOLDER_VARIABLE], os.getpid()), json.dumps(record).encode() + b"\n")
+    _append(_open(os.environ[FOLDER_VARIABLE], os.getpid()), record)
+
+
+def _append(file: int, record: dict[str, Any]) -> None:
+    # On a line of its own, also after one that was torn: a pid is used again.
+    os.write(file, b"\n" + json.dumps(record).encode() + b"\n")
 
 
 @cache
@@ -86,8 +92,7 @@ def read(folder: Path) -> tuple[list[Execution], list[Ghost]]:
     for file in folder.iterdir():
         # A pid is used again after some tens of thousands: each `begin` is an execution of its own.
         running: dict[str, Execution] = {}
-        for line in file.read_text("ascii").splitlines():
-            record = json.loads(line)
+        for record in _records(file):
             what, job_id, epoch, at = record["what"], record["job_id"], record["epoch"], record["at"]
             if what == "ghost":
                 ghosts.append(Ghost(job_id, epoch, at, record["call"], record["answer"]))
@@ -98,6 +103,12 @@ def read(folder: Path) -> tuple[list[Execution], list[Ghost]]:
             elif job_id in running:
                 _continue(running, record)
     return sorted(executions, key=lambda one: one.began_at), ghosts
+
+
+def _records(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text("ascii").splitlines():
+        with suppress(json.JSONDecodeError):  # empty, or torn
+            yield json.loads(line)
 
 
 def _continue(running: dict[str, Execution], record: dict[str, Any]) -> None:

@@ -60,6 +60,8 @@ def test_executions_tell_how_they_ended(tmp_path: Path, monkeypatch: pytest.Monk
         raise LookupError
     killed = executing("key-3", "job-3", 4, found={"step": 2})
     killed.__enter__().write("saves", step=3)
+    with next(tmp_path.iterdir()).open("ab") as file:
+        file.write(b'\n{"what": "be')  # a kill tore it; what follows is of another process with the same pid
     record_ghost("job-1", 1, "log", "AttemptOver")
     found, ghosts = read(tmp_path)
     assert [(one.job_id, one.call, one.answer) for one in ghosts] == [("job-1", "log", "AttemptOver")]
