@@ -242,11 +242,11 @@ def _drop_silently(self: Any, _position: int) -> None:
 async def _give_to_the_dead(self: Any, session: KeeperSession, request: frames.ClaimRequest) -> None:
     """A child dies while it waits for its claim; the attempt has no process, and its lease is renewed for ever."""
     child = self._children[session.pid]
-    claim = await self._recorder.claim(request.queue, child.slot)
-    if claim is None:
+    grant = await self._recorder.claim(request.queue, child.slot)
+    if grant is None:
         session.answer_nothing(request)
     else:
-        self._start(child, claim, request)
+        self._start(child, grant, request)
 
 
 async def _forget_the_dead(self: Any, child: PoolChild) -> None:

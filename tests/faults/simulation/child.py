@@ -141,8 +141,11 @@ class Child:
         channel = session.channel
         assert channel is not None
         self.lease = Lease(job_id=claimed.job_id, epoch=claimed.epoch)
-        self.world.checker.log_of(self.lease).is_started = True
-        outcome = await self._run(claimed, channel)
+        if self.process.loop.time() > claimed.start_by:
+            outcome = Outcome(ending=Ending.HANDED_OVER)
+        else:
+            self.world.checker.log_of(self.lease).is_started = True
+            outcome = await self._run(claimed, channel)
         session.end_attempt()
         if self.kernel.random.random() < 0.1:
             await asyncio.sleep(self.kernel.random.random() * 0.2)  # what it started ends first

@@ -15,6 +15,7 @@ import redis.asyncio
 from tests.pods import Platform, Worker, platform
 from tests.waiting import eventually, wait_for
 
+from longhaul.ledger import queues
 from longhaul_cli.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,32 @@ async def test_a_killed_celery_is_replaced_and_its_jobs_go_on(here: Platform) ->
         return False
 
     wait_for(is_replaced, what="Celery was started again")
+
+
+@pytest.mark.fault("F6")
+async def test_a_claim_that_is_heard_of_too_late_starts_nothing(here: Platform, tmp_path: Path) -> None:
+    """The pod freezes while its claim is under way; when it thaws, the job has been given back, and has run elsewhere."""
+    here.start_controller()
+    frozen = here.start_worker()
+    async with await here.connect() as connection:
+        await queues.limit(connection, "default", max_running=10)
+        async with connection.transaction():
+            # Claims from a limited queue take turns.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('longhaul:queue:default', 0))")
+            job_id = await here.submit("seam.marks", {"path": str(tmp_path / "marks")})
+
+            async def claim_waits() -> bool:
+                cursor = await connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                return await cursor.fetchone() is not None
+
+            await eventually(claim_waits, what="the claim is under way")
+            frozen.send_all(signal.SIGSTOP)
+    await here.wait_event(job_id, "started")
+    here.start_worker()
+    await here.wait_state(job_id, "succeeded")
+    frozen.send_all(signal.SIGCONT)
+    wait_for(lambda: "lease_lost" in frozen.log or "outcome_refused" in frozen.log, what="the pod knows it")
+    assert (tmp_path / "marks").read_text() == "2\n"
 
 
 @pytest.mark.fault("F1")

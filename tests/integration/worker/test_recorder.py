@@ -97,7 +97,7 @@ class Keeper:
     async def claim(self, connection: Connection, count: int = 1) -> list[Attempt]:
         """Jobs that run here."""
         await given.queued(connection, count)
-        return [self.watch(claim) for _ in range(count) if (claim := await self.recorder.claim(given.QUEUE, 0))]
+        return [self.watch(grant.claim) for _ in range(count) if (grant := await self.recorder.claim(given.QUEUE, 0))]
 
     def watch(self, claim: Claim) -> Attempt:
         child = self.children[claim.job_id] = Child()

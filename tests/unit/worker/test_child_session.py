@@ -69,6 +69,7 @@ def new_claimed() -> frames.Claimed:
         checkpoint=None,
         trace_context=None,
         limits=frames.Limits(checkpoint_bytes=100, result_bytes=100),
+        start_by=1e12,
     )
 
 

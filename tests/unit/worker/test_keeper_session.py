@@ -33,6 +33,7 @@ CLAIMED = frames.Claimed(
     checkpoint=None,
     trace_context=None,
     limits=ends.LIMITS,
+    start_by=1e12,
 )
 
 

@@ -278,6 +278,7 @@ class SessionMachine(RuleBasedStateMachine):
                 checkpoint=None,
                 trace_context=None,
                 limits=LIMITS,
+                start_by=1e12,
             ),
         )
 

@@ -18,7 +18,7 @@ from longhaul.ledger.workers import Worker
 from longhaul_worker import slots
 from longhaul_worker.celery.app import settings
 from longhaul_worker.outcome_spool import OutcomeSpool
-from longhaul_worker.recorder import Recorder
+from longhaul_worker.recorder import Grant, Recorder
 from longhaul_worker.session import frames
 from longhaul_worker.settings import WorkerSettings
 from longhaul_worker.slots import Slots
@@ -81,7 +81,9 @@ class Pod:
         self.answers: list[dict[str, Any]] = []
         self.session = self.slots.join(PID, self._sent)
         claim = replace(CLAIM, queue="work")
-        self.slots._start(self.slots._children[PID], claim, frames.ClaimRequest(number=1, queue="work"))
+        self.slots._start(
+            self.slots._children[PID], Grant(claim, 1e12), frames.ClaimRequest(number=1, queue="work")
+        )
 
     def _sent(self, frame: bytes) -> None:
         self.answers.append(orjson.loads(read_head(frame)))

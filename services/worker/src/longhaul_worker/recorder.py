@@ -12,6 +12,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -35,6 +36,16 @@ _log = structlog.get_logger(__name__)
 
 ROUND_TIMEOUT_SECONDS = 8.0
 """A round that takes longer means a database that hangs: more than its statement timeout, less than a lease."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A job that was claimed."""
+
+    claim: Claim
+    start_by: float
+    """By the loop's clock: later its lease may have run out, and its job be another worker's."""
+
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -93,7 +104,7 @@ class Recorder:
         self._renew_at = 0.0
         self._attempts: dict[UUID, Attempt] = {}
         self._ends: dict[Lease, AttemptEnd] = {end.lease: end for end in spool.load()}
-        self._claims: dict[str, list[tuple[int, asyncio.Future[Claim | None]]]] = defaultdict(list)
+        self._claims: dict[str, list[tuple[int, asyncio.Future[Grant | None]]]] = defaultdict(list)
         self._claiming = 0
 
     @property
@@ -123,11 +134,11 @@ class Recorder:
                     self._changed.clear()
                     await self._changed.wait()
 
-    async def claim(self, queue: str, slot: int) -> Claim | None:
+    async def claim(self, queue: str, slot: int) -> Grant | None:
         """The best due job of a queue; None where there is none, the ledger is away or this pod must go."""
         if not self.is_up or self.is_draining:
             return None
-        answer: asyncio.Future[Claim | None] = self._loop.create_future()
+        answer: asyncio.Future[Grant | None] = self._loop.create_future()
         self._claims[queue].append((slot, answer))
         self._claiming += 1
         self.wake()
@@ -348,6 +359,7 @@ class Recorder:
         asked, self._claims = self._claims, defaultdict(list)
         try:
             for queue, waiting in asked.items():
+                start_by = self._loop.time() + self._settings.lease_seconds
                 found = await ledger.claim(
                     queue=queue,
                     slots=[slot for slot, _ in waiting],
@@ -357,7 +369,7 @@ class Recorder:
                 )
                 for (_, answer), claim in zip(waiting, [*found, *[None] * len(waiting)], strict=False):
                     if not answer.done():
-                        answer.set_result(claim)
+                        answer.set_result(Grant(claim, start_by) if claim is not None else None)
                     elif claim is not None:
                         self.give_back(claim)  # nobody waits for it any more
                 self._announce(

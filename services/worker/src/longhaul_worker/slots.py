@@ -19,7 +19,7 @@ from longhaul.states import Ending
 from longhaul_worker import evidence, metrics
 from longhaul_worker.attempt import Attempt
 from longhaul_worker.pool_process import PoolProcess, Processes
-from longhaul_worker.recorder import Recorder
+from longhaul_worker.recorder import Grant, Recorder
 from longhaul_worker.result_upload import ResultUpload
 from longhaul_worker.session import frames
 from longhaul_worker.session.frames import FromChild, FromMain
@@ -210,19 +210,20 @@ class Slots:
         child = self._children.get(session.pid)
         if child is None:
             return  # it died while it asked
-        claim = await self._take_turn(queue, child.slot)
-        if claim is None and not self._recorder.is_up:
+        grant = await self._take_turn(queue, child.slot)
+        if grant is None and not self._recorder.is_up:
             await asyncio.sleep(_AWAY_PAUSE_SECONDS)
-        if claim is not None and self._children.get(child.pid) is not child:
-            self._recorder.give_back(claim)  # it died while it asked
+        if grant is not None and self._children.get(child.pid) is not child:
+            self._recorder.give_back(grant.claim)  # it died while it asked
             return
-        metrics.DOORBELLS.labels(queue, str(claim is not None).lower()).inc()
-        if claim is None:
+        metrics.DOORBELLS.labels(queue, str(grant is not None).lower()).inc()
+        if grant is None:
             session.answer_nothing(request)
         else:
-            self._start(child, claim, request)
+            self._start(child, grant, request)
 
-    def _start(self, child: PoolChild, claim: Claim, request: frames.ClaimRequest) -> None:
+    def _start(self, child: PoolChild, grant: Grant, request: frames.ClaimRequest) -> None:
+        claim = grant.claim
         attempt = Attempt(
             claim,
             child,
@@ -251,25 +252,26 @@ class Slots:
                 checkpoint=claim.checkpoint,
                 trace_context=claim.trace_context,
                 limits=self._limits,
+                start_by=grant.start_by,
             ),
         )
         _log.info("attempt_started", **_names(claim), pid=child.pid)
 
-    async def _take_turn(self, queue: str, slot: int) -> Claim | None:
+    async def _take_turn(self, queue: str, slot: int) -> Grant | None:
         if self._turns is None:
             return await self._recorder.claim(queue, slot)
         # A child that has no job left to claim waits here until the drain, and so hears no doorbells in vain.
         await self._turns.acquire()
-        claim = None
+        grant = None
         try:
-            claim = await self._recorder.claim(queue, slot)
+            grant = await self._recorder.claim(queue, slot)
         finally:
-            if claim is None:
+            if grant is None:
                 self._turns.release()
             else:
                 assert self.jobs_left is not None
                 self.jobs_left -= 1
-        return claim
+        return grant
 
     async def _finish(
         self, session: KeeperSession, attempt: Attempt, frame: frames.Finish, result: bytes | None

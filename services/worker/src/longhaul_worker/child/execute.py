@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
@@ -85,8 +86,11 @@ class Executor:
         """Total: whatever leaves the task becomes one reported end. Returns as `answer_doorbell` does."""
         channel = self._session.channel
         assert channel is not None
-        # In a context of its own: what a task sets in a ContextVar (its tenant, a precision of decimals) ends with it.
-        outcome = contextvars.Context().run(self._run_in_span, claimed, channel)
+        if time.monotonic() > claimed.start_by:  # this pod was frozen since the claim
+            outcome = Outcome(ending=Ending.HANDED_OVER)
+        else:
+            # In a context of its own: what a task sets in a ContextVar (its tenant, a precision of decimals) ends with it.
+            outcome = contextvars.Context().run(self._run_in_span, claimed, channel)
         self._session.end_attempt()
         left_behind = end_descendants(os.getpid())
         if left_behind:

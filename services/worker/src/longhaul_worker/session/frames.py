@@ -147,6 +147,8 @@ class Claimed(Frame, tag="claimed"):
     checkpoint: Any
     trace_context: str | None
     limits: Limits
+    start_by: float
+    """By CLOCK_MONOTONIC: the lease may have run out then, and the job be another worker's."""
 
 
 class NoJob(Frame, tag="nothing"):
