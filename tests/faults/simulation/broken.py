@@ -136,7 +136,7 @@ async def _ring_nothing(_rering: Rering) -> None:
 
 async def _reap_whatever_is_refused(_reaper: Reaper, ledger: Any, as_of: datetime) -> bool:
     """Renewals were refused until now, and every lease is old."""
-    return bool(await ledger.touch_lost_lease(as_of=as_of))
+    return bool(await ledger.touch_late_lease(as_of=as_of, late_seconds=0.0))
 
 
 # The session.

@@ -254,12 +254,11 @@ class Database(Server):
             if id in owners
         ]
 
-    def touch_lost_lease(self, as_of: datetime) -> bool:
+    def touch_late_lease(self, as_of: datetime, late_seconds: float) -> bool:
         self._require("jobs")
-        expired = self._expired(as_of)
-        if expired and self.swallows:
+        if self.swallows and self._expired(as_of + timedelta(seconds=late_seconds)):
             raise LedgerRefuses
-        return bool(expired)
+        return bool(self._expired(as_of))
 
     def _expired(self, as_of: datetime) -> list[Job]:
         seconds = (as_of - EPOCH).total_seconds()

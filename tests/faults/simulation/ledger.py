@@ -148,8 +148,8 @@ class SimulatedControllerLedger:
         owners: list[LostOwner] = await self._ask(self._database.read_lost_owners, as_of)
         return owners
 
-    async def touch_lost_lease(self, *, as_of: datetime) -> bool:
-        return bool(await self._ask(self._database.touch_lost_lease, as_of))
+    async def touch_late_lease(self, *, as_of: datetime, late_seconds: float) -> bool:
+        return bool(await self._ask(self._database.touch_late_lease, as_of, late_seconds))
 
     async def reap(
         self,

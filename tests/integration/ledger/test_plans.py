@@ -102,7 +102,7 @@ async def test_a_jobs_whole_life_scans_no_table(full: Connection, plans: str) ->
         await leases.record(full, [given.said(lease, "log") for lease in held])
         await leases.end(full, [given.attempt_end(held[0], claims[0].budget, Ending.SUCCEEDED)])
         await given.expired(full, claims[1].job_id)
-        assert await leases.touch_lost_lease(full, as_of=await read_clock(full))
+        assert await leases.touch_late_lease(full, as_of=await read_clock(full), late_seconds=0)
         assert len(await leases.reap(full)) == 1
         await jobs.read(full, [new.row["id"]])
         await jobs.cancel(full, new.row["id"])

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
+from longhaul.errors import LedgerRefuses
 from longhaul.ledger import jobs, leases
 from longhaul.ledger.connection import Connection, read_clock
 
@@ -79,16 +80,32 @@ async def test_what_is_known_of_a_lost_worker_is_told_of_its_jobs(connection: Co
 
 
 async def test_a_lost_lease_is_touched_as_it_is(connection: Connection) -> None:
-    """What the reaper writes before it reaps: only if something has expired, and without a change."""
+    """What the reaper writes before it reaps, without a change."""
     _, live = await given.running(connection)
-    assert not await leases.touch_lost_lease(connection, as_of=await read_clock(connection))
+    assert not await leases.touch_late_lease(connection, as_of=await read_clock(connection), late_seconds=0)
     _, lost = await given.running(connection)
     await given.expired(connection, lost.job_id)
     before = [await given.row(connection, claim.job_id) for claim in (live, lost)]
-    assert await leases.touch_lost_lease(connection, as_of=await read_clock(connection))
+    assert await leases.touch_late_lease(connection, as_of=await read_clock(connection), late_seconds=0)
     assert [await given.row(connection, claim.job_id) for claim in (live, lost)] == before
     earlier = await read_clock(connection) - timedelta(minutes=1)
-    assert not await leases.touch_lost_lease(connection, as_of=earlier)
+    assert not await leases.touch_late_lease(connection, as_of=earlier, late_seconds=0)
+
+
+async def test_renewals_that_are_swallowed_show_before_a_lease_has_run_out(connection: Connection) -> None:
+    """Or a trigger that goes just then would let the reaper take jobs whose owners are alive."""
+    await given.running(connection)
+    async with connection.transaction(force_rollback=True):
+        await connection.execute(
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+        )
+        await connection.execute(
+            "CREATE TRIGGER swallows BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallow()"
+        )
+        as_of = await read_clock(connection)
+        assert not await leases.touch_late_lease(connection, as_of=as_of, late_seconds=1)
+        with pytest.raises(LedgerRefuses):
+            await leases.touch_late_lease(connection, as_of=as_of, late_seconds=given.LEASE_SECONDS + 1)
 
 
 async def test_the_reaper_cancels_what_was_to_be_cancelled(connection: Connection) -> None:

@@ -81,9 +81,7 @@ class Pod:
         self.answers: list[dict[str, Any]] = []
         self.session = self.slots.join(PID, self._sent)
         claim = replace(CLAIM, queue="work")
-        self.slots._start(
-            self.slots._children[PID], Grant(claim, 1e12), frames.ClaimRequest(number=1, queue="work")
-        )
+        self.slots._start(self.slots._children[PID], Grant(claim, 1e12), frames.ClaimRequest(number=1, queue="work"))
 
     def _sent(self, frame: bytes) -> None:
         self.answers.append(orjson.loads(read_head(frame)))

@@ -42,8 +42,8 @@ class PostgresLedger:
     async def read_lost_owners(self, *, as_of: datetime) -> list[LostOwner]:
         return await leases.read_lost_owners(self.connection, as_of=as_of)
 
-    async def touch_lost_lease(self, *, as_of: datetime) -> bool:
-        return await leases.touch_lost_lease(self.connection, as_of=as_of)
+    async def touch_late_lease(self, *, as_of: datetime, late_seconds: float) -> bool:
+        return await leases.touch_late_lease(self.connection, as_of=as_of, late_seconds=late_seconds)
 
     async def reap(self, *, as_of: datetime, losses: Mapping[UUID, Loss], limit: int = 200) -> list[Written]:
         return await leases.reap(self.connection, as_of=as_of, losses=losses, limit=limit)

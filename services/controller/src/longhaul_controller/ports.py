@@ -36,8 +36,8 @@ class ControllerLedger(Protocol):
     async def read_lost_owners(self, *, as_of: datetime) -> list[LostOwner]:
         """`longhaul.ledger.leases.read_lost_owners`."""
 
-    async def touch_lost_lease(self, *, as_of: datetime) -> bool:
-        """`longhaul.ledger.leases.touch_lost_lease`."""
+    async def touch_late_lease(self, *, as_of: datetime, late_seconds: float) -> bool:
+        """`longhaul.ledger.leases.touch_late_lease`."""
 
     async def reap(self, *, as_of: datetime, losses: Mapping[UUID, Loss], limit: int = 200) -> list[Written]:
         """`longhaul.ledger.leases.reap`."""

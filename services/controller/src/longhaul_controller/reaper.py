@@ -80,7 +80,8 @@ class Reaper(Duty):
         """
         loop = asyncio.get_running_loop()
         try:
-            has_lost = await ledger.touch_lost_lease(as_of=as_of)
+            # From the second renewal that did not come: when a lease has run out, it is known whether renewals were refused.
+            has_lost = await ledger.touch_late_lease(as_of=as_of, late_seconds=self._lease_seconds / 2)
         except Exception:
             self._refused_at = loop.time()
             raise

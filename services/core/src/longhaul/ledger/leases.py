@@ -318,25 +318,27 @@ ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 # Keeps: nothing changes. The write is that of a renewal, so whatever refuses or swallows renewals does so to this.
 _TOUCH = """
-WITH lost AS (
-    SELECT id FROM jobs WHERE state = 'running' AND lease_expires_at < %(as_of)s
+WITH late AS (
+    SELECT id, lease_expires_at < %(as_of)s AS is_lost FROM jobs
+    WHERE state = 'running' AND lease_expires_at < %(as_of)s + make_interval(secs => %(late_seconds)s)
     ORDER BY lease_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), touched AS (
-    UPDATE jobs SET lease_expires_at = lease_expires_at WHERE id = (SELECT id FROM lost) RETURNING id
+    UPDATE jobs SET lease_expires_at = lease_expires_at WHERE id = (SELECT id FROM late) RETURNING id
 )
-SELECT EXISTS (SELECT FROM lost) AS is_found, EXISTS (SELECT FROM touched) AS is_written,
-    row_security_active('jobs') AND NOT EXISTS (SELECT FROM jobs) AS are_hidden
+SELECT coalesce((SELECT is_lost FROM late), false) AS is_lost, EXISTS (SELECT FROM late) AS is_found,
+    EXISTS (SELECT FROM touched) AS is_written, row_security_active('jobs') AND NOT EXISTS (SELECT FROM jobs) AS are_hidden
 """
 
 
-async def touch_lost_lease(connection: Connection, *, as_of: datetime) -> bool:
-    """Write one of the leases that had run out, as it is. False if there is none. Raises if renewals are refused,
-    LedgerRefuses if they are swallowed, or if row-level security hides all jobs."""
-    row = await (await connection.execute(_TOUCH, {"as_of": as_of})).fetchone()
+async def touch_late_lease(connection: Connection, *, as_of: datetime, late_seconds: float) -> bool:
+    """Write the oldest of the leases that run out within `late_seconds`, as it is; whether it had run out. Raises if
+    renewals are refused, LedgerRefuses if they are swallowed, or if row-level security hides all jobs."""
+    query = {"as_of": as_of, "late_seconds": late_seconds}
+    row = await (await connection.execute(_TOUCH, query)).fetchone()
     assert row is not None
     if row["are_hidden"] or (row["is_found"] and not row["is_written"]):
         raise LedgerRefuses(SWALLOWED)
-    return bool(row["is_found"])
+    return bool(row["is_lost"])
 
 
 SWALLOWED = "The database takes writes to `jobs` and does not carry them out: see its triggers, rules and policies."
