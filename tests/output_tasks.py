@@ -108,6 +108,11 @@ def configures(_job: Job, params: Text) -> Text:
     return params
 
 
+def _name_of(handler: Any) -> str:
+    """Its address may be another one in another process."""
+    return getattr(handler, "__qualname__", None) or str(handler)
+
+
 @task(name="output.looks", retries=0)
 def looks(_job: Job, _params: Text) -> Found:
     """What tasks share that run in one process, one after another."""
@@ -120,7 +125,7 @@ def looks(_job: Job, _params: Text) -> Found:
             "environment": dict(os.environ),
             "time zone": time.tzname,
             "limits": [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)],
-            "signals": {number: str(signal.getsignal(number)) for number in sorted(signal.valid_signals())},
+            "signals": {number: _name_of(signal.getsignal(number)) for number in sorted(signal.valid_signals())},
             "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
             "timer": signal.getitimer(signal.ITIMER_REAL),
             "recursion": sys.getrecursionlimit(),
