@@ -129,7 +129,10 @@ class Fleet:
         for one in self._seen:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
-        psutil.wait_procs(self._seen, timeout=END_SECONDS)
+        # Not `psutil.wait_procs`: it fails where a pid has become the number of a thread.
+        ends_at = time.monotonic() + END_SECONDS
+        while any(one.is_running() for one in self._seen) and time.monotonic() < ends_at:
+            time.sleep(WATCH_SECONDS)
 
     def _watch(self) -> None:
         due: dict[str, float] = {}
