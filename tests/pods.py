@@ -17,7 +17,7 @@ import httpx2
 import orjson
 import psutil
 import redis as sync_redis
-from tests.waiting import eventually, wait_for
+from tests.waiting import eventually, wait_dead, wait_for
 
 from longhaul import doorbell
 from longhaul.ids import new_job_id
@@ -80,7 +80,7 @@ class Process:
             for process in below:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(below, timeout=5)
+            wait_dead(below, timeout_seconds=5)
 
 
 class Worker(Process):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
+import psutil
 
 T = TypeVar("T")
 POLL_SECONDS = 0.02
@@ -36,6 +38,20 @@ async def eventually(predicate: Callable[[], Awaitable[T | None]], *, timeout_se
         if time.monotonic() > deadline:
             raise AssertionError(_failure(what, timeout_seconds, answer))
         await anyio.sleep(POLL_SECONDS)
+
+
+def wait_dead(processes: Collection[psutil.Process], *, timeout_seconds: float) -> None:
+    """Until these processes are dead, or the time is over. `psutil.wait_procs` fails where a pid has become the number of a
+    thread."""
+    with suppress(AssertionError):
+        wait_for(lambda: not any(map(_is_alive, processes)), timeout_seconds=timeout_seconds, what="they are dead")
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _failure(what: str, timeout_seconds: float, answer: object) -> str:

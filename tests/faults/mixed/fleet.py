@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from tests.faults.mixed.history import Exit
 from tests.pods import Process
+from tests.waiting import wait_dead
 
 WATCH_SECONDS = 0.1
 RESTART_SECONDS = 1.0
@@ -129,10 +130,7 @@ class Fleet:
         for one in self._seen:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
-        # Not `psutil.wait_procs`: it fails where a pid has become the number of a thread.
-        ends_at = time.monotonic() + END_SECONDS
-        while any(one.is_running() for one in self._seen) and time.monotonic() < ends_at:
-            time.sleep(WATCH_SECONDS)
+        wait_dead(self._seen, timeout_seconds=END_SECONDS)
 
     def _watch(self) -> None:
         due: dict[str, float] = {}
