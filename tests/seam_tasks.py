@@ -345,9 +345,9 @@ def writes_to_sockets(_job: Job, _params: Nothing) -> Text:
 
 
 @task(name="seam.looks_around", timeout=30, retries=0)
-def looks_around(_job: Job, params: Text) -> Text:
+def looks_around(_job: Job, _params: Nothing) -> Text:
     """Tells which process it is, and which exception is being handled around it."""
-    time.sleep(0.2)
+    time.sleep(0.2)  # so that jobs that were submitted together run in all processes
     return Text(text=f"{os.getpid()} {sys.exception()!r}")
 
 
@@ -362,8 +362,9 @@ def marks(job: Job, params: Mark) -> Text:
 @task(name="seam.starts_and_works_on", timeout=60, retries=0, max_interruptions=0)
 def starts_and_works_on(_job: Job, params: Mark) -> Text:
     """Has a program running, whose pid `path` gets."""
-    params.path.write_text(str(subprocess.Popen(["/bin/sh", "-c", "sleep 600; true"]).pid))
-    time.sleep(50)
+    program = subprocess.Popen(["/bin/sh", "-c", "sleep 600; true"])
+    params.path.write_text(str(program.pid))
+    program.wait()
     return Text()
 
 

@@ -96,12 +96,7 @@ async def test_renewals_that_are_swallowed_show_before_a_lease_has_run_out(conne
     """Or a trigger that goes just then would let the reaper take jobs whose owners are alive."""
     await given.running(connection)
     async with connection.transaction(force_rollback=True):
-        await connection.execute(
-            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-        )
-        await connection.execute(
-            "CREATE TRIGGER swallows BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallow()"
-        )
+        await connection.execute(given.SWALLOWS)
         as_of = await read_clock(connection)
         assert not await leases.touch_late_lease(connection, as_of=as_of, late_seconds=1)
         with pytest.raises(LedgerRefuses):

@@ -2,8 +2,8 @@
 
 Linux hands an orphan to its nearest ancestor that is a *subreaper* (prctl(2)), so nothing below a subreaper can leave its
 tree. Each pool child is one, and ends what is left below it before it reports an attempt's end. The guard, between keeper
-and Celery, is one too: it ends what a pool child that died left behind, and everything once its keeper is gone. The keeper is one for the case that
-the guard is killed.
+and Celery, is one too: it ends what a pool child that died left behind, and everything once its keeper is gone. So is the
+keeper, in case the guard is killed.
 
 Standard library only: the guard runs as a script, so that it costs a pod few megabytes and starts at once.
 """

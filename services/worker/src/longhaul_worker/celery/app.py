@@ -199,7 +199,7 @@ class KeeperReports(bootsteps.StartStopStep):
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:
         # Again after each outage of Redis: Celery then starts with an empty loop.
         hub.add_reader(KeeperReports.socket, self._reap, worker.pool)
-        hub.call_soon(worker.pool.maintain_pool)
+        hub.call_soon(worker.pool.maintain_pool)  # to replace the children that died meanwhile
 
     def _reap(self, celery_pool: Any) -> None:
         assert KeeperReports.socket is not None
