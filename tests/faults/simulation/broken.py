@@ -319,7 +319,7 @@ BROKEN = {
         "I7",
         1000,
     ),
-    "a poisoned value as an outage": Broken(_changed((longhaul_worker.recorder, "_write_each", _write_all)), "", 200),
+    "a poisoned value as an outage": Broken(_changed((longhaul_worker.recorder, "write_each", _write_all)), "", 200),
     "one renewal of two": Broken(
         _changed((Recorder, "_renew", _renew_one), faults=(faults.kill_pod,)), "I", 1500, 1885
     ),
@@ -332,7 +332,7 @@ BROKEN = {
     "a checkpoint that is called safe": Broken(_changed((Attempt, "checkpoint", _save_at_once)), "I7", 100),
     "no hard limit": Broken(_changed((Attempt, "_time_out", _forget_the_limit)), "I1", 200),
     "lines that are dropped silently": Broken(
-        _changed((longhaul_worker.attempt._Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)),
+        _changed((longhaul_worker.backlog.Backlog, "_mark", _drop_silently), faults=(faults.stop_database,)),
         "I7",
         1000,
         388,

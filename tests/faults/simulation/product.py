@@ -10,6 +10,7 @@ import longhaul_controller.failures
 import longhaul_controller.leader
 import longhaul_controller.reaper
 import longhaul_worker.attempt
+import longhaul_worker.backlog
 import longhaul_worker.child.execute
 import longhaul_worker.drain
 import longhaul_worker.outcome_spool
@@ -37,7 +38,7 @@ _LOGGING = (
     longhaul_worker.slots,
 )
 _SMALL = {"MAX_BACKLOG_BYTES": 8 * 1024, "MAX_RECORD_BYTES": 4 * 1024}
-"""Of `attempt`: what happens at a limit is the same, and takes a thirtieth of the time."""
+"""Of `backlog`: what happens at a limit is the same, and takes a thirtieth of the time."""
 
 
 class _Log:
@@ -63,7 +64,7 @@ def fitted(changes: Sequence[Change] = ()) -> Iterator[_Log]:
     log = _Log()
     changes = [
         *((module, "_log", log) for module in _LOGGING),
-        *((longhaul_worker.attempt, name, number) for name, number in _SMALL.items()),
+        *((longhaul_worker.backlog, name, number) for name, number in _SMALL.items()),
         *changes,
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in changes]

@@ -21,7 +21,8 @@ from longhaul.ledger.leases import AttemptEnd, Record, Written
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending
 from longhaul.task import TaskSpec
-from longhaul_worker.attempt import MAX_RECORD_BYTES, Attempt
+from longhaul_worker.attempt import Attempt
+from longhaul_worker.backlog import MAX_RECORD_BYTES
 from longhaul_worker.ledger import SqlLedger
 from longhaul_worker.outcome_spool import OutcomeSpool
 from longhaul_worker.recorder import Recorder
@@ -365,10 +366,6 @@ async def test_a_ledger_that_refuses_every_report_of_a_kind_costs_no_attempt(
 
 # A ledger that takes writes and does not carry them out.
 
-SWALLOWS = """
-CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-CREATE TRIGGER swallow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallow();
-"""
 SWALLOWS_PROGRESS = """
 CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF NEW.type = 'progress' THEN RETURN NULL; END IF; RETURN NEW; END $$;
@@ -384,7 +381,7 @@ async def test_a_ledger_that_swallows_writes_costs_neither_a_lease_nor_an_outcom
     talker, ended = await keeper.claim(connection, 2)
     if not renews:  # it is the end that shows what the ledger does
         keeper.recorder._renew_at = float("inf")
-    await assert_costs_no_outcome(keeper, connection, SWALLOWS, function="swallow", talker=talker, ended=ended)
+    await assert_costs_no_outcome(keeper, connection, given.SWALLOWS, function="swallow", talker=talker, ended=ended)
     assert not keeper.child_of(talker).is_killed
 
 
@@ -395,7 +392,7 @@ async def test_a_lost_lease_is_noticed_beside_one_whose_renewal_is_swallowed(
     lost, kept = await keeper.claim(connection, 2)
     async with connection.transaction():
         await given.reaped(connection, lost.claim)
-        await connection.execute(SWALLOWS)
+        await connection.execute(given.SWALLOWS)
     await keeper.until(lambda: keeper.child_of(lost).is_killed, "the process of the lost attempt is killed")
     await keeper.until(lambda: not keeper.recorder.is_up, "the ledger counts as away")
     await connection.execute("DROP FUNCTION swallow CASCADE")

@@ -11,6 +11,7 @@ CELERY_POOL = f"{WORKER}/celery/pool.py"
 CHILD = f"{WORKER}/session/child.py"
 DRAIN = f"{WORKER}/drain.py"
 EXECUTE = f"{WORKER}/child/execute.py"
+HALVING = f"{WORKER}/halving.py"
 RECORDER = f"{WORKER}/recorder.py"
 SERVER = f"{WORKER}/session/server.py"
 SLOTS = f"{WORKER}/slots.py"
@@ -182,8 +183,8 @@ OF_THE_KEEPER = [
         name="poison-not-isolated",
         breaks="A value that the database refuses ends every attempt whose outcome is in the same batch.",
         edits=[
-            Edit(RECORDER, "        if len(items) > 1:\n", "        if not items:\n"),
-            Edit(RECORDER, "        answers = [error]\n", "        answers = [error] * len(items)\n"),
+            Edit(HALVING, "        if len(items) > 1:\n", "        if not items:\n"),
+            Edit(HALVING, "        answers = [error]\n", "        answers = [error] * len(items)\n"),
         ],
         test=f"{RECORDER_TESTS}::test_an_outcome_that_can_not_be_stored_ends_its_own_attempt_only",
     ),
@@ -211,9 +212,9 @@ OF_THE_KEEPER = [
         edits=[
             Edit(
                 RECORDER,
-                "        async for end, answer in _write_each(ledger.end, ends):\n",
+                "        async for end, answer in write_each(ledger.end, ends):\n",
                 "        for end in ends:\n            self._spool.delete(end.lease)\n"
-                "        async for end, answer in _write_each(ledger.end, ends):\n",
+                "        async for end, answer in write_each(ledger.end, ends):\n",
             )
         ],
         test=f"{RECORDER_TESTS}::test_an_outcome_is_on_disk_until_it_is_committed",

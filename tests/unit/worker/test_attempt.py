@@ -13,7 +13,8 @@ from tests.unit.worker.session_ends import CLAIM
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.leases import AttemptEnd, Note
 from longhaul.states import Ending, State
-from longhaul_worker.attempt import MAX_BACKLOG_BYTES, MAX_RECORD_BYTES, Attempt
+from longhaul_worker.attempt import Attempt
+from longhaul_worker.backlog import MAX_BACKLOG_BYTES, MAX_RECORD_BYTES
 
 pytestmark = pytest.mark.anyio
 

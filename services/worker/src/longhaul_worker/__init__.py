@@ -8,8 +8,10 @@ How tasks run, on one page: docs/explanation/how-tasks-run.md.
 | `task_specs` | its own | what the ledger must know of the tasks; imports their code without credentials |
 | `keeper` | keeper | the parts below put together; the pod's life from registration to drain |
 | `recorder` | keeper | the one connection to the ledger, and everything that is written through it |
+| `halving`, `stand_ins` | keeper | which value the database refuses, and what is written in its place |
 | `ledger` | keeper | what the recorder asks of the ledger |
-| `attempt` | keeper | one running attempt: its deadlines, its notes, how it ends |
+| `attempt` | keeper | one running attempt: its deadlines, what it says, how it ends |
+| `backlog` | keeper | what an attempt has said and the ledger does not have yet |
 | `slots` | keeper | the pool children, and what each of them runs |
 | `pool_process`, `evidence` | keeper | the processes of the pool: whose they are, how they ended |
 | `result_upload` | keeper | large results, on their way into the result store |

@@ -14,14 +14,10 @@ from longhaul.ledger.leases import AttemptEnd, Lease, Note, Record
 from longhaul.results import StoredResult
 from longhaul.states import Ending, State, decide
 from longhaul.values import clean_text
+from longhaul_worker.backlog import Backlog
 
 _log = structlog.get_logger(__name__)
 
-MAX_BACKLOG_BYTES: Final = 256 * 1024
-"""Of notes that wait for the ledger. Past it the task waits while the ledger is up, and the oldest log lines are dropped,
-and counted, while it is away."""
-MAX_RECORD_BYTES: Final = 128 * 1024
-"""Of notes in one write, so that no round of the recorder is long."""
 FRACTION_DIGITS: Final = 6
 """Of progress: the ledger keeps it as a `real`, which can't hold 1e-60."""
 
@@ -70,7 +66,7 @@ class Attempt:
         self._on_dirty = on_dirty
         self._on_end = on_end
         self._random = random
-        self._backlog = _Backlog(progress_interval_seconds, self._loop.time)
+        self._backlog = Backlog(progress_interval_seconds, self._loop.time)
         self._room = asyncio.Event()
         self._room.set()
         self._is_process_dead = False
@@ -187,12 +183,11 @@ class Attempt:
 
     def _bound_backlog(self) -> None:
         if self._is_ledger_up and not self.is_over and not self._is_process_dead:
-            is_full = self._backlog.bytes >= MAX_BACKLOG_BYTES
-            (self._room.clear if is_full else self._room.set)()
+            (self._room.clear if self._backlog.is_full else self._room.set)()
             return
         self._room.set()
         if not self._is_ledger_up:
-            self._backlog.drop_oldest(MAX_BACKLOG_BYTES)
+            self._backlog.drop_oldest()
 
     def _release_checkpoints(self) -> None:
         for saved in self._checkpoint_saved:
@@ -297,94 +292,6 @@ class Attempt:
     def _tell(self, reason: str) -> None:
         if self.child is not None and not self.is_over:
             self.child.tell(reason, self.claim)
-
-
-class _Backlog:
-    """Notes that wait for the ledger, in order. Those that are in flight stay as they are until they are written."""
-
-    def __init__(self, interval_seconds: float, clock: Callable[[], float]) -> None:
-        self.notes: list[Note] = []
-        self.bytes = 0
-        self.progress: tuple[float, str] | None = None
-        """The newest that the job's row does not have."""
-        self._sizes: list[int] = []
-        self._in_flight = 0
-        self._interval_seconds = interval_seconds
-        self._clock = clock
-        self._written_at = -1e9
-
-    def add(self, note: Note) -> None:
-        size = len(orjson.dumps(note.data))
-        self.notes.append(note)
-        self._sizes.append(size)
-        self.bytes += size
-
-    def replace(self, note: Note) -> None:
-        """Add a note in the place of an earlier one of its type, if one waits."""
-        waiting = range(self._in_flight, len(self.notes))
-        position = next((i for i in reversed(waiting) if self.notes[i].type == note.type), None)
-        if position is not None:
-            self._remove(position)
-        self.add(note)
-
-    def drop_oldest(self, max_bytes: int) -> None:
-        """Drop log lines until the rest fits. One mark in their place says how many they were."""
-        while self.bytes > max_bytes:
-            position = next(
-                (
-                    i
-                    for i in range(self._in_flight, len(self.notes))
-                    if self.notes[i].type == "log" and not self._is_mark(i)
-                ),
-                None,
-            )
-            if position is None:
-                return
-            self._remove(position)
-            self._mark(position)
-
-    def take(self) -> tuple[list[Note], bool]:
-        """The first bite, and whether it is all that waits."""
-        size = count = 0
-        for note_size in self._sizes:
-            if count and size + note_size > MAX_RECORD_BYTES:
-                break
-            size, count = size + note_size, count + 1
-        self._in_flight = count
-        return self.notes[:count], count == len(self.notes)
-
-    def wrote(self) -> None:
-        for _ in range(self._in_flight):
-            self.bytes -= self._sizes.pop(0)
-        del self.notes[: self._in_flight]
-        self._in_flight = 0
-        self._written_at = self._clock()
-
-    def keep(self) -> None:
-        self._in_flight = 0
-
-    def due_in_seconds(self) -> float:
-        return max(0.0, self._written_at + self._interval_seconds - self._clock())
-
-    def _remove(self, position: int) -> None:
-        del self.notes[position]
-        self.bytes -= self._sizes.pop(position)
-
-    def _is_mark(self, position: int) -> bool:
-        return "dropped" in self.notes[position].data
-
-    def _mark(self, position: int) -> None:
-        dropped = 1
-        if position > self._in_flight and self._is_mark(position - 1):
-            position -= 1
-            dropped += self.notes[position].data["dropped"]
-            self._remove(position)
-        message = f"{dropped:,} log lines were dropped here, since the ledger was away."
-        mark = Note(type="log", data={"level": "warning", "message": message, "dropped": dropped})
-        size = len(orjson.dumps(mark.data))
-        self.notes.insert(position, mark)
-        self._sizes.insert(position, size)
-        self.bytes += size
 
 
 def _find_problem(result: bytes) -> str | None:

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from longhaul.errors import LedgerRefuses, SchemaMismatch
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.connection import Refusal, first_line, refusal_of
+from longhaul.ledger.connection import first_line
 from longhaul.ledger.leases import SWALLOWED, AttemptEnd, Lease, Record, Written
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, decide
 from longhaul.task import TaskSpec
 from longhaul_worker import metrics, stand_ins
 from longhaul_worker.attempt import Attempt
+from longhaul_worker.halving import write_each
 from longhaul_worker.ledger import Connect, WorkerLedger
 from longhaul_worker.outcome_spool import OutcomeSpool
 from longhaul_worker.settings import WorkerSettings
@@ -44,32 +44,7 @@ class Grant:
 
     claim: Claim
     start_by: float
-    """By the loop's clock: later its lease may have run out, and its job be another worker's."""
-
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-
-
-async def _write_each(
-    write: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], items: Sequence[Item]
-) -> AsyncIterator[tuple[Item, Answer | Exception]]:
-    """Write all at once; if the database refuses a value, halve until that is alone. Its answer is the error. Any other
-    error is raised, after the answers to what was written."""
-    try:
-        answers: Sequence[Answer | Exception] = await write(items)
-    except Exception as error:
-        if refusal_of(error) is not Refusal.VALUES:
-            raise
-        if len(items) > 1:
-            middle = len(items) // 2
-            for half in (items[:middle], items[middle:]):
-                async for answered in _write_each(write, half):
-                    yield answered
-            return
-        answers = [error]
-    for answered in zip(items, answers, strict=True):
-        yield answered
+    """By the loop's clock, CLOCK_MONOTONIC: later its lease may have run out, and its job be another worker's."""
 
 
 class Recorder:
@@ -271,7 +246,7 @@ class Recorder:
         due = [attempt for attempt in self._attempts.values() if attempt.due_in_seconds() == 0.0]
         attempts = {attempt.lease: attempt for attempt in due}
         unwritten: dict[Lease, Callable[[], None]] = {}
-        async for record, answer in _write_each(ledger.record, [attempt.take() for attempt in due]):
+        async for record, answer in write_each(ledger.record, [attempt.take() for attempt in due]):
             attempt = attempts[record.lease]
             if isinstance(answer, Exception):
                 await self._refuse_record(ledger, attempt, record, answer)
@@ -315,7 +290,7 @@ class Recorder:
         if not ends:
             return
         unwritten: dict[Lease, Callable[[], None]] = {}
-        async for end, answer in _write_each(ledger.end, ends):
+        async for end, answer in write_each(ledger.end, ends):
             if isinstance(answer, Exception):
                 await self._refuse_end(ledger, end, answer)
             elif answer is None:
