@@ -13,7 +13,7 @@ from tests.faults.simulation.broker import RedisDoorbells, RedisLine
 from tests.faults.simulation.kernel import Process
 from tests.faults.simulation.ledger import DatabaseLine, SimulatedControllerLedger, SimulatedLeaderSession
 
-from longhaul.ledger.leases import Loss, LostOwner
+from longhaul.ledger.reaping import Loss, LostOwner
 from longhaul_controller.demand import Demand
 from longhaul_controller.duty import Duty, repeat
 from longhaul_controller.leader import Leader

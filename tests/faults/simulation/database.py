@@ -24,8 +24,9 @@ from tests.reference_model import Change, Job, Terms
 from longhaul.errors import LedgerRefuses, SchemaMismatch
 from longhaul.ledger import leases
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.leases import AttemptEnd, Lease, LostOwner, Record, Written
+from longhaul.ledger.leases import AttemptEnd, Lease, Record, Written
 from longhaul.ledger.queues import Due
+from longhaul.ledger.reaping import LostOwner
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, State, decide
 

@@ -17,8 +17,9 @@ from tests.faults.simulation.network import TCP_SECONDS, Line
 
 from longhaul.errors import LedgerUnavailable
 from longhaul.ledger.claims import Claim
-from longhaul.ledger.leases import AttemptEnd, Lease, Loss, LostOwner, Record, Written
+from longhaul.ledger.leases import AttemptEnd, Lease, Record, Written
 from longhaul.ledger.queues import Due
+from longhaul.ledger.reaping import Loss, LostOwner
 from longhaul.ledger.workers import Worker
 from longhaul.task import TaskSpec
 

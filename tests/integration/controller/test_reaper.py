@@ -26,7 +26,7 @@ from longhaul.ledger import events as history
 from longhaul.ledger import jobs, leases, queues, workers
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, connect
-from longhaul.ledger.leases import Loss, LostOwner
+from longhaul.ledger.reaping import Loss, LostOwner
 from longhaul.ledger.workers import Worker
 from longhaul_cli.embedded import EmbeddedPostgres
 from longhaul_controller.doorbells import RedisDoorbells, RedisEventChannel

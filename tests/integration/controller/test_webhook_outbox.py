@@ -9,7 +9,7 @@ from tests.integration.controller.deliveries import delivering, ended, settings,
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import jobs, leases, retention, webhooks
+from longhaul.ledger import jobs, reaping, retention, webhooks
 from longhaul.ledger.connection import Connection
 from longhaul.states import Ending
 
@@ -29,7 +29,7 @@ async def test_every_end_of_a_job_with_a_webhook_is_in_the_outbox(connection: Co
     assert await given.ended(connection, claims[cancelled_running], Ending.CANCELLED)
     await connection.execute("UPDATE jobs SET max_interruptions = 0 WHERE id = %s", (reaped,))
     await given.expired(connection, reaped)
-    await leases.reap(connection)
+    await reaping.reap(connection)
     (replayed,) = await jobs.replay(connection, {failed: uuid4()}, submitted_by="test", trace_context=None)
     assert replayed["webhook_url"] == url
     await given.finished(connection, Ending.SUCCEEDED)  # without a webhook

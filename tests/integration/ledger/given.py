@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from longhaul.ids import new_job_id
-from longhaul.ledger import catalogue, claims, jobs, leases, queues
+from longhaul.ledger import catalogue, claims, jobs, leases, queues, reaping
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.jobs import NewJob
@@ -151,7 +151,7 @@ async def running(connection: Connection, **facts: Any) -> tuple[Claimer, Claim]
 async def reaped(connection: Connection, claim: Claim) -> None:
     """Let a job have been taken from its owner."""
     await expired(connection, claim.job_id)
-    assert [one.job_id for one in await leases.reap(connection)] == [claim.job_id]
+    assert [one.job_id for one in await reaping.reap(connection)] == [claim.job_id]
 
 
 def lease(claim: Claim) -> Lease:

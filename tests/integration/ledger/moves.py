@@ -19,7 +19,7 @@ from tests.integration.ledger.story import CLAIM_SECONDS, seconds
 from tests.integration.ledger.world import NARROW, RARE, World, nth
 
 from longhaul.ids import new_job_id
-from longhaul.ledger import jobs, leases, queues, retention
+from longhaul.ledger import jobs, leases, queues, reaping, retention
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection, dumps
 from longhaul.ledger.jobs import NewJob
@@ -284,7 +284,7 @@ class Reap(Move):
 
     async def make(self, world: World, connection: Connection) -> None:
         time_passes = any(isinstance(one, LeasesRunOut) for one in world.step)
-        reaped, now = await leases.reap(connection, limit=self.limit), seconds(datetime.now(UTC))
+        reaped, now = await reaping.reap(connection, limit=self.limit), seconds(datetime.now(UTC))
         if world.alone:
             due = [id for id, job in world.jobs.items() if reference_model.reap(job, as_of=now, now=now)]
             assert len(reaped) == min(self.limit, len(due)), f"reaped {reaped}, and the state machine says {due}"

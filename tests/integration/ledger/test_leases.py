@@ -11,7 +11,7 @@ import pytest
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import events, jobs, leases
+from longhaul.ledger import events, jobs, leases, reaping
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.leases import Lease
 from longhaul.states import PRIORITY_STEP_SECONDS, Ending
@@ -63,7 +63,7 @@ async def test_a_lease_that_ran_out_and_was_not_reaped_is_renewed(connection: Co
     claimer, claim = await given.running(connection)
     await given.expired(connection, claim.job_id)
     assert await claimer.renew(connection, given.lease(claim)) == {claim.job_id: False}
-    assert await leases.reap(connection) == []
+    assert await reaping.reap(connection) == []
 
 
 async def test_a_renewal_tells_of_a_cancel(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from psycopg import AsyncClientCursor
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import claims, jobs, leases, queues, retention, webhooks
+from longhaul.ledger import claims, jobs, leases, queues, reaping, retention, webhooks
 from longhaul.ledger.connection import Connection, read_clock
 from longhaul.states import Ending
 
@@ -102,8 +102,8 @@ async def test_a_jobs_whole_life_scans_no_table(full: Connection, plans: str) ->
         await leases.record(full, [given.said(lease, "log") for lease in held])
         await leases.end(full, [given.attempt_end(held[0], claims[0].budget, Ending.SUCCEEDED)])
         await given.expired(full, claims[1].job_id)
-        assert await leases.touch_late_lease(full, as_of=await read_clock(full), late_seconds=0)
-        assert len(await leases.reap(full)) == 1
+        assert await reaping.touch_late_lease(full, as_of=await read_clock(full), late_seconds=0)
+        assert len(await reaping.reap(full)) == 1
         await jobs.read(full, [new.row["id"]])
         await jobs.cancel(full, new.row["id"])
         assert len(await jobs.list_jobs(full, tenant="acme", limit=20)) == 20

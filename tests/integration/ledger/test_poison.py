@@ -8,7 +8,7 @@ import pytest
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import leases
+from longhaul.ledger import reaping
 from longhaul.ledger.connection import Connection
 from longhaul.states import Ending
 
@@ -24,7 +24,7 @@ async def live(connection: Connection, poison: UUID) -> bool:
     claims = await worker.claim(connection, slots=SLOTS)
     if poison in {claim.job_id for claim in claims}:
         await given.expired(connection, *(claim.job_id for claim in claims))
-        await leases.reap(connection)
+        await reaping.reap(connection)
     else:
         for claim in claims:
             await given.ended(connection, claim, Ending.SUCCEEDED)

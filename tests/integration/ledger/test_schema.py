@@ -15,7 +15,7 @@ from tests.integration.ledger.given import Claimer
 
 from longhaul.errors import LedgerUnavailable, SchemaMismatch
 from longhaul.ids import new_job_id
-from longhaul.ledger import catalogue, events, jobs, keys, leases, queues, retention, schema, webhooks, workers
+from longhaul.ledger import catalogue, events, jobs, keys, leases, queues, reaping, retention, schema, webhooks, workers
 from longhaul.ledger.connection import Connection, connect
 from longhaul.ledger.workers import Worker
 from longhaul.states import Ending, State
@@ -212,7 +212,7 @@ async def live_through_everything(connection: Connection) -> None:
     dying = await claimer.claim(connection, slots=2)
     assert {claim.job_id for claim in dying} == {others[1], others[2]}
     await given.expired(connection, *(claim.job_id for claim in dying))
-    assert {one.job_id for one in await leases.reap(connection)} == {claim.job_id for claim in dying}
+    assert {one.job_id for one in await reaping.reap(connection)} == {claim.job_id for claim in dying}
     for id in others[1:3]:
         await jobs.cancel(connection, id)
 

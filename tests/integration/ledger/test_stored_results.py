@@ -9,7 +9,7 @@ import pytest
 from tests.integration.ledger import given
 from tests.integration.ledger.given import Claimer
 
-from longhaul.ledger import jobs, leases, schema
+from longhaul.ledger import jobs, leases, reaping, schema
 from longhaul.ledger.claims import Claim
 from longhaul.ledger.connection import Connection
 from longhaul.ledger.leases import AttemptEnd, Lease
@@ -50,7 +50,7 @@ async def test_the_row_says_where_the_result_is(connection: Connection) -> None:
 async def test_a_stale_epoch_s_object_is_never_named(connection: Connection) -> None:
     first = await claimed(connection)
     await given.expired(connection, first.job_id)
-    await leases.reap(connection)
+    await reaping.reap(connection)
     await given.due(connection, first.job_id)
     second = await Claimer().claim_one(connection)
     assert second.job_id == first.job_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutation import Edit, Mutation
 
 LEASES = "services/core/src/longhaul/ledger/leases.py"
+REAPING = "services/core/src/longhaul/ledger/reaping.py"
 STATES = "services/core/src/longhaul/states.py"
 TESTS = "tests/integration/ledger/test_leases.py"
 REAP_TESTS = "tests/integration/ledger/test_reap.py"
@@ -62,7 +63,7 @@ MUTATIONS = [
     Mutation(
         name="reap-by-the-time-it-runs",
         breaks="A reap that lay in a database that hung finds every lease old when it goes on.",
-        edits=[Edit(LEASES, "lease_expires_at < coalesce(%(as_of)s::timestamptz, now())", "lease_expires_at < now()")],
+        edits=[Edit(REAPING, "lease_expires_at < coalesce(%(as_of)s::timestamptz, now())", "lease_expires_at < now()")],
         test=f"{REAP_TESTS}::test_a_lease_that_ran_out_after_the_reaper_looked_is_left",
     ),
     Mutation(

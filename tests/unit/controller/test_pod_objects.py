@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longhaul.ledger.leases import LostOwner
+from longhaul.ledger.reaping import LostOwner
 from longhaul_controller.deletion_cost import COST, SAFE_TO_EVICT, plan
 from longhaul_controller.pod_diagnostics import PodDiagnostics, describe
 from longhaul_controller.pod_objects import Pod, PodEnd, parse_end, parse_pods

@@ -9,10 +9,11 @@ from datetime import datetime
 from uuid import UUID
 
 from longhaul.ledger import connection as connections
-from longhaul.ledger import leadership, leases, queues, schema
+from longhaul.ledger import leadership, queues, reaping, schema
 from longhaul.ledger.connection import Connection, Pool
-from longhaul.ledger.leases import Loss, LostOwner, Written
+from longhaul.ledger.leases import Written
 from longhaul.ledger.queues import Due
+from longhaul.ledger.reaping import Loss, LostOwner
 from longhaul_controller.ports import ControllerLedger, LeaderSession
 
 
@@ -40,13 +41,13 @@ class PostgresLedger:
         return await connections.read_clock(self.connection)
 
     async def read_lost_owners(self, *, as_of: datetime) -> list[LostOwner]:
-        return await leases.read_lost_owners(self.connection, as_of=as_of)
+        return await reaping.read_lost_owners(self.connection, as_of=as_of)
 
     async def touch_late_lease(self, *, as_of: datetime, late_seconds: float) -> bool:
-        return await leases.touch_late_lease(self.connection, as_of=as_of, late_seconds=late_seconds)
+        return await reaping.touch_late_lease(self.connection, as_of=as_of, late_seconds=late_seconds)
 
     async def reap(self, *, as_of: datetime, losses: Mapping[UUID, Loss], limit: int = 200) -> list[Written]:
-        return await leases.reap(self.connection, as_of=as_of, losses=losses, limit=limit)
+        return await reaping.reap(self.connection, as_of=as_of, losses=losses, limit=limit)
 
     async def read_due(self) -> dict[str, Due]:
         return await queues.read_due(self.connection)

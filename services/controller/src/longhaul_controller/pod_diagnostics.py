@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from longhaul.ledger.leases import Loss, LostOwner
+from longhaul.ledger.reaping import Loss, LostOwner
 from longhaul_controller import metrics
 from longhaul_controller.failures import FailureLog
 from longhaul_controller.pod_objects import PodEnd

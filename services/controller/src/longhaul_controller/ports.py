@@ -13,8 +13,9 @@ from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from longhaul.ledger.connection import Connection
-from longhaul.ledger.leases import Loss, LostOwner, Written
+from longhaul.ledger.leases import Written
 from longhaul.ledger.queues import Due
+from longhaul.ledger.reaping import Loss, LostOwner
 
 
 class LeaderSession(Protocol):
@@ -34,13 +35,13 @@ class ControllerLedger(Protocol):
         """`longhaul.ledger.connection.read_clock`."""
 
     async def read_lost_owners(self, *, as_of: datetime) -> list[LostOwner]:
-        """`longhaul.ledger.leases.read_lost_owners`."""
+        """`longhaul.ledger.reaping.read_lost_owners`."""
 
     async def touch_late_lease(self, *, as_of: datetime, late_seconds: float) -> bool:
-        """`longhaul.ledger.leases.touch_late_lease`."""
+        """`longhaul.ledger.reaping.touch_late_lease`."""
 
     async def reap(self, *, as_of: datetime, losses: Mapping[UUID, Loss], limit: int = 200) -> list[Written]:
-        """`longhaul.ledger.leases.reap`."""
+        """`longhaul.ledger.reaping.reap`."""
 
     async def read_due(self) -> dict[str, Due]:
         """`longhaul.ledger.queues.read_due`."""

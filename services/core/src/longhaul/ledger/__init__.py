@@ -5,8 +5,11 @@
 | `connection` | connections and pools, and what their failures mean |
 | `schema` | migrations |
 | `jobs` | submit, read, list, cancel, replay |
-| `leases` | claim, renew, record, end, reap: all that a running attempt writes |
-| `events` | the history of a job, and its attempts as told by it |
+| `claims` | claim |
+| `leases` | renew, record, end: all that the owner of a running attempt writes |
+| `reaping` | end what lost its owner |
+| `events`, `history` | the history of a job, and its attempts as told by it |
+| `webhooks` | the outbox of ended jobs |
 | `queues` | due work, health, pause and resume, limits |
 | `workers` | who is there |
 | `catalogue` | the tasks that workers published |
