@@ -292,11 +292,12 @@ def test_the_controller_tells_what_waits_what_runs_and_for_how_long(here: Here) 
             return scrape(here.controller_url).get(name, {}).get(labels) == value
 
         wait_for(lambda: seen("longhaul_jobs_running", 1, "default"), what="one job runs")
-        assert scrape(here.controller_url)["longhaul_jobs_due"]["default",] == 0  # nobody may start them
+        wait_for(lambda: seen("longhaul_jobs_due", 0, "default"), what="the controller has looked since the pause")
         wait_for(
             lambda: 1 < scrape(here.controller_url)["longhaul_queue_oldest_wait_seconds"]["default",] < 30,
             what="the queue's oldest job has waited for more than a second",
         )
+        assert scrape(here.controller_url)["longhaul_jobs_due"]["default",] == 0  # nobody may start them
         client.resume("default")
         for job in waiting:
             client.wait(job.id, 30)
